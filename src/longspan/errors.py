@@ -1,0 +1,49 @@
+"""The exception tree: one sentence of fact with the numbers, one hint with what works."""
+
+from __future__ import annotations
+
+
+class LongspanError(Exception):
+    """Any error that longspan raises on purpose.
+
+    Args:
+        fact: What is wrong, one sentence, with the numbers.
+        hint: The nearest thing that works.
+    """
+
+    def __init__(self, fact: str, hint: str = "") -> None:
+        super().__init__(f"{fact}\nhint: {hint}" if hint else fact)
+        self.fact = fact
+        self.hint = hint
+
+
+class CardError(LongspanError):
+    """A component's card is missing, is not a literal, or lacks a field."""
+
+
+class SpecError(LongspanError):
+    """A specification string does not parse, or names an unknown component or parameter."""
+
+
+class InspectError(LongspanError):
+    """A model's geometry cannot be read."""
+
+
+class PlanError(LongspanError):
+    """The methods do not fit the model, the length, or one another."""
+
+
+class SeamError(LongspanError):
+    """A plan cannot be written into this model."""
+
+
+class StorageError(LongspanError):
+    """A checkpoint cannot be written, read, or verified."""
+
+
+class EncodeError(LongspanError):
+    """Texts cannot be turned into vectors as asked."""
+
+
+class BenchmarkError(LongspanError):
+    """A benchmark cannot be built or scored as asked."""
