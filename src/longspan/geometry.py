@@ -1,0 +1,129 @@
+"""Geometry: the facts about a model that a method may know."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from longspan.errors import InspectError
+
+Role = Literal["encoder", "decoder"]
+Encoding = Literal["learned", "rope", "alibi", "relative", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Geometry:
+    """What a model's positions look like, before anything is changed.
+
+    Attributes:
+        architecture: transformers' model type.
+        role: Whether attention is bidirectional (encoder) or causal (decoder).
+        encoding: How positions enter the model.
+        window: Trained length in tokens; rows reserved for padding are taken off.
+        reads: Tokens the pipeline reads today; sentence-transformers may cut below the window.
+        layers: Transformer layers.
+        heads: Query heads.
+        kv_heads: Key and value heads.
+        head_dim: Channels of a head.
+        hidden: Channels of the hidden state.
+        parameters: Weights, unitless count.
+        dtype: Name of the weights' data type.
+        pooling: How token states become one vector, "" when the model does not pool.
+        pad_offset: Rows of the position table in front of position 0 (2 in the RoBERTa family).
+        rotary_dim: Channels of a head that rotate.
+        base: RoPE theta.
+        inv_freq: Trained inverse frequencies, radians per token, ``[rotary_dim / 2]``; already
+            scaled where the checkpoint is.
+        attention_factor: Trained factor on cos and sin.
+        rope_parameters: transformers' own description of the trained rotation.
+        layer_type: Layer type whose rotation is extended, "" when all layers share one.
+        layer_types: Type of each layer, empty when all are alike.
+        reach: Tokens the widest attention layer looks back, None when unlimited.
+        extended: The plan an extended checkpoint carries, as JSON data.
+        source: Folder or hub id it was read from.
+    """
+
+    architecture: str
+    role: Role
+    encoding: Encoding
+    window: int
+    reads: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    hidden: int
+    parameters: int = 0
+    dtype: str = "float32"
+    pooling: str = ""
+    pad_offset: int = 0
+    rotary_dim: int = 0
+    base: float = 0.0
+    inv_freq: tuple[float, ...] = ()
+    attention_factor: float = 1.0
+    rope_parameters: dict[str, Any] = field(default_factory=dict)
+    layer_type: str = ""
+    layer_types: tuple[str, ...] = ()
+    reach: int | None = None
+    extended: dict[str, Any] | None = None
+    source: str = ""
+
+    @property
+    def rope_type(self) -> str:
+        """Transformers' name of the trained rotation: default, linear, yarn, llama3 ..."""
+        return str(self.rope_parameters.get("rope_type", "default"))
+
+    def cache_bytes(self, length: int) -> int:
+        """Bytes of the KV cache of one sequence of ``length`` tokens; 0 for an encoder."""
+        if self.role == "encoder":
+            return 0
+        size = 2 if self.dtype in ("bfloat16", "float16") else 4
+        return 2 * self.layers * self.kv_heads * self.head_dim * length * size
+
+    def describe(self) -> str:
+        """The facts as aligned text, one a line."""
+        rows = {
+            "architecture": f"{self.architecture} {self.role}, {self.parameters / 1e6:.1f} M parameters, {self.dtype}",
+            "shape": f"{self.layers} layers, {self.heads} heads ({self.kv_heads} kv) of {self.head_dim}",
+            "positions": self._positions(),
+            "window": f"{self.window} tokens trained",
+        }
+        if self.reads != self.window:
+            rows["reads"] = f"{self.reads} tokens; the pipeline cuts the rest"
+        if self.reach is not None:
+            rows["reach"] = f"{self.reach} tokens back in every layer"
+        if self.pooling:
+            rows["pooling"] = self.pooling
+        if self.extended:
+            rows["extended"] = f"to {self.extended['length']} tokens by {self.extended['methods']}"
+        return "\n".join(f"{name:<13}{value}" for name, value in rows.items())
+
+    def _positions(self) -> str:
+        if self.encoding == "learned":
+            offset = f", {self.pad_offset} rows before position 0" if self.pad_offset else ""
+            return f"learned, {self.window} rows{offset}"
+        if self.encoding == "rope":
+            kind = "" if self.rope_type == "default" else f", scaled by {self.rope_type}"
+            only = f" in {self.layer_type} layers" if self.layer_type else ""
+            return f"rope, base {self.base:g}, {self.rotary_dim} of {self.head_dim} channels rotate{only}{kind}"
+        return self.encoding
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON data; ``from_json`` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Geometry:
+        """Read JSON data.
+
+        Raises:
+            InspectError: A field is missing or unknown.
+        """
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(data.keys() - known):
+            raise InspectError(f"Geometry has no field {', '.join(unknown)}.", "it was written by a newer longspan")
+        listed = {name: tuple(data.get(name, ())) for name in ("inv_freq", "layer_types")}
+        try:
+            return cls(**{**data, **listed})
+        except TypeError as error:
+            raise InspectError(f"The geometry is incomplete: {error}.", "run `longspan inspect` again") from None
