@@ -1,0 +1,1 @@
+"""Frequency maps for rotary positions: ``frequencies(geometry, factor, length)``."""

@@ -1,0 +1,84 @@
+"""LongRoPE: a searched factor for every pair, and untouched first positions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from longspan.errors import PlanError
+from longspan.families import Frequencies
+from longspan.geometry import Geometry
+from longspan.methods.frequencies._ramp import kept_share
+
+CARD = {
+    "title": "LongRoPE",
+    "source": "arXiv:2402.13753",
+    "year": 2024,
+    "authors": "Ding et al.",
+    "encodings": ("rope",),
+    "training": "optional",
+    "cost": "none",
+    "native": "rope_type longrope; first > 0 needs longspan",
+    "claim": "extends LLaMA2 and Mistral to 2048k tokens with at most 1k fine-tuning steps (abstract)",
+    "best_for": "very large factors, with factors from a search",
+    "caution": "without searched factors it starts from YaRN's map, as the search does",
+    "aliases": (),
+}
+
+
+@dataclass(frozen=True)
+class LongRoPE:
+    """Divide each pair by its own factor, except at the first positions (Ding et al. 2024).
+
+    ``theta'_c = theta_c / lambda_c`` for positions at or above ``first``; below it the trained map with
+    magnitude 1 stays.
+
+    Args:
+        factors: ``lambda_c``, one per pair, non-decreasing, each at least 1. Empty: where the released
+            search starts, ``s (1 - k) + k`` with YaRN's kept share ``k``.
+        first: Positions that keep the trained map, tokens (the paper's n-hat).
+        magnitude: Factor on cos and sin: ``su`` = ``sqrt(1 + ln s / ln window)``, ``yarn`` =
+            ``0.1 ln s + 1``, ``none`` = 1.
+    """
+
+    factors: tuple[float, ...] = ()
+    first: int = 0
+    magnitude: Literal["su", "yarn", "none"] = "su"
+
+    def __post_init__(self) -> None:
+        """Refuse factors that a search could not have produced."""
+        if any(not isinstance(f, (int, float)) or f < 1 for f in self.factors) or list(self.factors) != sorted(
+            self.factors
+        ):
+            raise PlanError(
+                f"longrope's {len(self.factors)} factors must be numbers of at least 1 that never decrease.",
+                "give long_factor as the checkpoint's rope_parameters hold it",
+            )
+        if self.first < 0:
+            raise PlanError(f"longrope(first={self.first}) is negative.", "give 0 or a count of tokens")
+
+    def frequencies(self, geometry: Geometry, factor: float, length: int) -> Frequencies:
+        """The rescaled map.
+
+        Raises:
+            PlanError: There is not one factor per pair.
+        """
+        trained = torch.tensor(geometry.inv_freq, dtype=torch.float64)
+        if factor <= 1:
+            return Frequencies(trained)
+        if self.factors and len(self.factors) != len(trained):
+            raise PlanError(
+                f"longrope got {len(self.factors)} factors for {len(trained)} rotary pairs.",
+                "give one factor per pair, or none",
+            )
+        keep = kept_share(geometry, 32.0, 1.0, truncate=True)
+        rescale = torch.tensor(self.factors, dtype=torch.float64) if self.factors else factor * (1 - keep) + keep
+        return Frequencies(trained / rescale, self._magnitude(factor, geometry.window), self.first)
+
+    def _magnitude(self, factor: float, window: int) -> float:
+        if self.magnitude == "su":
+            return math.sqrt(1 + math.log(factor) / math.log(window))
+        return 0.1 * math.log(factor) + 1 if self.magnitude == "yarn" else 1.0

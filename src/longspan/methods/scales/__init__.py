@@ -1,0 +1,1 @@
+"""Factors on the attention logits: ``scale(position, length, geometry, target)``."""

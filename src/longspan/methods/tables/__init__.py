@@ -1,0 +1,1 @@
+"""Tables for learned absolute positions: ``table(weight, rows)`` and ``position_ids(length, window, rows)``."""
