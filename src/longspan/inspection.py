@@ -1,0 +1,184 @@
+"""inspect: read the Geometry of a live model, a local folder, or a hub id."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from longspan.errors import InspectError
+from longspan.geometry import Encoding, Geometry, Role
+from longspan.seams import anatomy
+from longspan.sources import locate
+
+_ALIBI = ("bloom", "mpt")
+_WINDOW_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx")
+_SCALED_WINDOW = ("yarn", "llama3", "longrope")
+
+
+def inspect(model: Any, *, window: int | None = None) -> Geometry:
+    """Read the facts that methods need.
+
+    Args:
+        model: A SentenceTransformer, a transformers model, a local folder, or a hub id. From a
+            folder or id only configuration is read, no weights.
+        window: Trained length in tokens, where the model does not say it, or says more than it
+            was trained for.
+
+    Raises:
+        InspectError: The model cannot be read, or a fact is missing.
+
+    Example:
+        >>> inspect("sentence-transformers/all-MiniLM-L6-v2").window
+        512
+    """
+    if isinstance(model, (str, Path)):
+        skeleton, pipeline = _from_files(locate(model))
+        return _read(skeleton, window=window, source=str(model), **pipeline)
+    inner = anatomy.transformer(model)
+    if not hasattr(inner, "config"):
+        raise InspectError(
+            f"A {type(model).__name__} has no transformers configuration.",
+            "pass a SentenceTransformer, a transformers model, a folder or a hub id",
+        )
+    pipeline = {}
+    if anatomy.is_pipeline(model):
+        pooling = next((str(m.pooling_mode) for m in model if hasattr(m, "pooling_mode")), "")
+        pipeline = {"reads": model.max_seq_length, "pooling": pooling}
+    return _read(inner, window=window, source=str(inner.config._name_or_path), **pipeline)
+
+
+def _from_files(source: str) -> tuple[Any, dict[str, Any]]:
+    """A model without weights, and what the sentence-transformers files beside it say."""
+    from transformers import AutoConfig, AutoModel
+
+    try:
+        config = AutoConfig.from_pretrained(source)
+        with torch.device("meta"):
+            skeleton = AutoModel.from_config(config)  # type: ignore[no-untyped-call]
+        extra = {name: _json(source, name) for name in ("sentence_bert_config.json", "1_Pooling/config.json")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InspectError(
+            f"{source!r} cannot be read: {first}", "give a folder with a valid config.json, or a hub id"
+        ) from error
+    pooling = extra["1_Pooling/config.json"]
+    modes = [key.removeprefix("pooling_mode_") for key, on in pooling.items() if on is True and "pooling_mode" in key]
+    return skeleton, {
+        "reads": extra["sentence_bert_config.json"].get("max_seq_length"),
+        "pooling": str(pooling.get("pooling_mode") or "+".join(m.removesuffix("_tokens") for m in modes)),
+    }
+
+
+def _json(source: str, name: str) -> dict[str, Any]:
+    from transformers.utils.hub import cached_file
+
+    path = cached_file(
+        source, name, _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False
+    )
+    data = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
+    return data if isinstance(data, dict) else {}
+
+
+def _read(model: Any, *, window: int | None, source: str, reads: int | None = None, pooling: str = "") -> Geometry:
+    config = anatomy.text_config(model)
+    table, rotary = anatomy.position_table(model), anatomy.rotary_modules(model)
+    encoding = _encoding(config, table, rotary)
+    rope = _rotation(config, rotary[0].module) if encoding == "rope" else {}
+    offset = anatomy.pad_offset(table.module) if table and encoding == "learned" else 0
+    length = window or _window(config, table, encoding, offset, rope.get("rope_parameters", {}))
+    if encoding == "learned" and table and window and window > table.module.num_embeddings - offset:
+        raise InspectError(
+            f"window={window} exceeds the {table.module.num_embeddings - offset} rows of the position table.",
+            "give at most that many tokens",
+        )
+    heads = config.num_attention_heads
+    return Geometry(
+        architecture=config.model_type,
+        role=_role(model, config),
+        encoding=encoding,
+        window=length,
+        reads=min(reads or length, length),
+        layers=config.num_hidden_layers,
+        heads=heads,
+        kv_heads=getattr(config, "num_key_value_heads", None) or heads,
+        head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
+        hidden=config.hidden_size,
+        parameters=sum(p.numel() for p in model.parameters()),
+        dtype=str(getattr(config, "dtype", None) or next(model.parameters()).dtype).removeprefix("torch."),
+        pooling=pooling,
+        pad_offset=offset,
+        layer_types=tuple(getattr(config, "layer_types", None) or ()),
+        reach=_reach(config),
+        extended=getattr(config, "longspan", None),
+        source=source,
+        **rope,
+    )
+
+
+def _encoding(config: Any, table: anatomy.Slot | None, rotary: list[anatomy.Slot]) -> Encoding:
+    if config.model_type in _ALIBI or getattr(config, "alibi", False):
+        return "alibi"
+    if rotary:
+        return "rope"
+    if table:
+        return "learned"
+    relative = ("relative_attention_num_buckets", "relative_attention", "position_buckets")
+    return "relative" if any(getattr(config, key, None) for key in relative) else "none"
+
+
+def _role(model: nn.Module, config: Any) -> Role:
+    if getattr(config, "is_causal", True) is False or getattr(config, "use_bidirectional_attention", False):
+        return "encoder"
+    causal = any(getattr(module, "is_causal", False) is True for module in model.modules())
+    return "decoder" if causal or config.model_type in _ALIBI else "encoder"
+
+
+def _window(config: Any, table: anatomy.Slot | None, encoding: str, offset: int, rope: dict[str, Any]) -> int:
+    if encoding == "learned" and table:
+        return int(table.module.num_embeddings) - offset
+    for key in _WINDOW_KEYS:
+        if isinstance(value := getattr(config, key, None), int) and value > 0:
+            if rope.get("rope_type") in _SCALED_WINDOW:
+                # Some checkpoints keep the short length here and say the long one only through the factor.
+                return max(value, int(rope.get("factor", 1) * rope.get("original_max_position_embeddings", value)))
+            return value
+    raise InspectError(
+        f"The configuration of this {config.model_type} does not say its trained length "
+        f"(none of {', '.join(_WINDOW_KEYS)}).",
+        "pass it: inspect(model, window=2048), or --window 2048",
+    )
+
+
+def _rotation(config: Any, module: Any) -> dict[str, Any]:
+    parameters = dict(getattr(config, "rope_parameters", None) or {})
+    prefixed = sorted(
+        name.removesuffix("_inv_freq") for name, _ in module.named_buffers() if name.endswith("_inv_freq")
+    )
+    types = [name for name in prefixed if not name.endswith("original") and name in parameters]
+    layer_type = "full_attention" if "full_attention" in types else (types[0] if types else "")
+    prefix = f"{layer_type}_" if layer_type else ""
+    if layer_type:
+        parameters = dict(parameters[layer_type])
+    if next(module.buffers()).is_meta:
+        module = type(module)(config=config)
+    inv_freq = getattr(module, f"{prefix}inv_freq").float().flatten().tolist()
+    return {
+        "rotary_dim": 2 * len(inv_freq),
+        "base": float(parameters.get("rope_theta") or getattr(config, "rope_theta", None) or 10_000.0),
+        "inv_freq": tuple(inv_freq),
+        "attention_factor": float(getattr(module, f"{prefix}attention_scaling", 1.0)),
+        "rope_parameters": parameters,
+        "layer_type": layer_type,
+    }
+
+
+def _reach(config: Any) -> int | None:
+    types = getattr(config, "layer_types", None) or ()
+    sliding = getattr(config, "sliding_window", None)
+    if getattr(config, "use_sliding_window", True) is False or any("full" in kind for kind in types):
+        return None
+    return sliding if isinstance(sliding, int) else None

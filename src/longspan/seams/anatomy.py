@@ -1,0 +1,72 @@
+"""Where a model keeps what seams write: the transformer inside, its table, its rotary modules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+TABLE_NAMES = ("position_embeddings", "embed_positions", "wpe")
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A submodule and the place it is held at.
+
+    Attributes:
+        parent: The module that holds it.
+        name: The attribute it is held under.
+        module: The submodule itself.
+    """
+
+    parent: nn.Module
+    name: str
+    module: Any
+
+    def put(self, module: nn.Module) -> None:
+        """Hold another module in its place."""
+        setattr(self.parent, self.name, module)
+
+
+def transformer(model: Any) -> Any:
+    """The transformers model inside a sentence-transformers pipeline, or the model itself."""
+    return model[0].auto_model if is_pipeline(model) else model
+
+
+def is_pipeline(model: Any) -> bool:
+    """Whether it is a sentence-transformers model; told by shape, since importing that package takes seconds."""
+    return isinstance(model, nn.Sequential) and hasattr(model[0], "auto_model")
+
+
+def text_config(model: Any) -> Any:
+    """The configuration of the text part of a transformers model."""
+    config = model.config
+    return config.get_text_config() if hasattr(config, "get_text_config") else config
+
+
+def position_table(model: nn.Module) -> Slot | None:
+    """The learned absolute position table, None when there is none."""
+    for parent in model.modules():
+        for name in TABLE_NAMES:
+            if isinstance(child := getattr(parent, name, None), nn.Embedding):
+                return Slot(parent, name, child)
+    return None
+
+
+def pad_offset(table: nn.Embedding) -> int:
+    """Rows of a position table in front of position 0.
+
+    The RoBERTa family starts behind its padding row; OPT keeps an offset of its own.
+    """
+    return table.padding_idx + 1 if table.padding_idx is not None else int(getattr(table, "offset", 0))
+
+
+def rotary_modules(model: nn.Module) -> list[Slot]:
+    """Every module that turns positions into cos and sin."""
+    return [
+        Slot(parent, name, child)
+        for parent in model.modules()
+        for name, child in parent.named_children()
+        if any(key.endswith("inv_freq") for key, _ in child.named_buffers(recurse=False))
+    ]

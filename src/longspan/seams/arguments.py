@@ -1,0 +1,97 @@
+"""What a model is about to read: its forward's arguments, rewritten on the way in."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from longspan.errors import SeamError
+
+Rewrite = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class _Forward:
+    """Stands at ``module.forward``: rewrites the arguments, then calls the class's own forward.
+
+    Not a forward pre-hook, because sentence-transformers calls ``model.forward`` itself and hooks
+    would never run.
+    """
+
+    def __init__(self, module: nn.Module, rewrites: list[Rewrite]) -> None:
+        self.module = module
+        self.rewrites = rewrites
+        # Callers ask which arguments the model takes (sentence-transformers, Trainer).
+        self.__signature__ = inspect.signature(type(module).forward.__get__(module))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        arguments = {**dict(zip(self.__signature__.parameters, args, strict=False)), **kwargs}
+        for rewrite in self.rewrites:
+            arguments = rewrite(arguments)
+        return type(self.module).forward(self.module, **arguments)
+
+
+def intercept(module: nn.Module, rewrite: Rewrite) -> Callable[[], None]:
+    """Pass the named arguments of every forward through ``rewrite``; returns the undo.
+
+    Raises:
+        SeamError: Another library has replaced the model's forward.
+    """
+    forward = module.__dict__.get("forward")
+    if forward is not None and not isinstance(forward, _Forward):
+        raise SeamError(
+            f"The forward of this {type(module).__name__} was replaced by {forward!r}.",
+            "extend the model before other libraries wrap it",
+        )
+    if forward is None:
+        forward = _Forward(module, [])
+        module.__dict__["forward"] = forward
+    forward.rewrites.append(rewrite)
+
+    def undo() -> None:
+        forward.rewrites.remove(rewrite)
+        if not forward.rewrites:
+            del module.__dict__["forward"]
+
+    return undo
+
+
+class Rows(NamedTuple):
+    """The tokens of one forward call.
+
+    Attributes:
+        position: Index of each query token among its row's real tokens, int64 ``[B, N]``.
+        length: Real tokens of each row, cached ones included, int64 ``[B, 1]``.
+        real: Which of the N tokens are no padding, bool ``[B, N]``.
+    """
+
+    position: Tensor
+    length: Tensor
+    real: Tensor
+
+
+def read_rows(arguments: dict[str, Any]) -> Rows:
+    """Each row's real length and positions, from the arguments of a base model's forward.
+
+    Raises:
+        SeamError: The attention mask is not ``[B, tokens]``, so lengths cannot be read.
+    """
+    tokens = arguments.get("input_ids")
+    if tokens is None:
+        tokens = arguments["inputs_embeds"][..., 0]
+    rows, count = tokens.shape
+    mask = arguments.get("attention_mask")
+    if mask is None:
+        cache = arguments.get("past_key_values")
+        past = cache.get_seq_length() if cache is not None else 0
+        mask = torch.ones(rows, past + count, dtype=torch.long, device=tokens.device)
+    if mask.dim() != 2:
+        raise SeamError(
+            f"An attention mask of {mask.dim()} dimensions does not tell how long each input is.",
+            "pass a mask of shape [batch, tokens]",
+        )
+    seen = mask.long().cumsum(1)
+    return Rows((seen - 1).clamp(min=0)[:, -count:], seen[:, -1:], mask[:, -count:].bool())
