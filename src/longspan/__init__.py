@@ -1,0 +1,54 @@
+"""longspan gives a pretrained transformer a longer context window, and proves what was gained.
+
+Verbs: inspect, plan, extend, encode, evaluate, report, save, verify, load. Nothing heavy is
+imported until a verb is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "BenchmarkError": "errors",
+    "CardError": "errors",
+    "EncodeError": "errors",
+    "Geometry": "geometry",
+    "InspectError": "errors",
+    "LongspanError": "errors",
+    "Plan": "planning",
+    "PlanError": "errors",
+    "Score": "evaluation.score",
+    "SeamError": "errors",
+    "SpecError": "errors",
+    "StorageError": "errors",
+    "encode": "encoding.run",
+    "evaluate": "evaluation.run",
+    "extend": "extension",
+    "extended": "extension",
+    "inspect": "inspection",
+    "load": "storage.load",
+    "methods": "registry",
+    "plan": "planning",
+    "plan_of": "extension",
+    "report": "evaluation.report",
+    "restore": "extension",
+    "save": "storage.save",
+    "verify": "storage.verify",
+}
+
+__all__ = [*sorted(_HOMES)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'longspan' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"longspan.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

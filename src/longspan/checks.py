@@ -1,0 +1,85 @@
+"""What a plan refuses, and what it offers instead."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from longspan import registry, spec
+from longspan.errors import PlanError
+from longspan.families import ENCODINGS, family_of
+from longspan.geometry import Geometry
+
+if TYPE_CHECKING:
+    from longspan.planning import Plan
+
+
+def check_model(geometry: Geometry) -> None:
+    """Refuse a model whose positions cannot be extended.
+
+    Raises:
+        PlanError: It is extended already, never looks past its window, or switches maps by itself.
+    """
+    if geometry.extended:
+        raise PlanError(
+            f"This model is already extended to {geometry.extended.get('length')} tokens "
+            f"by {geometry.extended.get('methods')}.",
+            f"extend the original, {geometry.extended.get('geometry', {}).get('source') or 'or call restore first'}",
+        )
+    if geometry.reach is not None and geometry.reach <= geometry.window:
+        raise PlanError(
+            f"No attention layer looks back further than {geometry.reach} tokens, so no distance leaves the window.",
+            "such a model reads any length as it is",
+        )
+    parameters = geometry.rope_parameters
+    two_maps = geometry.rope_type == "longrope" and parameters.get("short_factor") != parameters.get("long_factor")
+    if geometry.rope_type == "dynamic" or two_maps:
+        raise PlanError(
+            f"The model already switches its rotation by length (rope_type {geometry.rope_type}).",
+            "set rope_type to default in its config.json and extend from the original window",
+        )
+
+
+def check_methods(made: Plan) -> None:
+    """Refuse methods that do not fit the model, the length or one another.
+
+    Raises:
+        PlanError: They do not fit.
+    """
+    geometry = made.geometry
+    owners: dict[str, object] = {}
+    for method in made.methods:
+        family = family_of(method)
+        if family in owners:
+            raise PlanError(
+                f"{owners[family]!r} and {method!r} both write the {family} seam.", "keep one method of a family"
+            )
+        owners[family] = method
+        reach = getattr(method, "reach", None)
+        if reach and made.length > (furthest := reach(geometry)):
+            raise PlanError(
+                f"{spec.short([method])} reaches {furthest} tokens from a window of {geometry.window}, "
+                f"not {made.length}.",
+                f"ask for at most {furthest}, or change its parameters",
+            )
+        if geometry.encoding not in ENCODINGS[family]:
+            fitting = [name for name, verb in ENCODINGS.items() if geometry.encoding in verb]
+            names = [card.name for card in registry.methods().values() if card.family in fitting]
+            raise PlanError(
+                f"{spec.short([method])} needs {' or '.join(ENCODINGS[family])} positions; "
+                f"this {geometry.architecture} has {geometry.encoding} ones.",
+                f"these apply: {', '.join(names)}" if names else "no method here applies to it",
+            )
+    if geometry.encoding == "learned" and made.length > geometry.window and "tables" not in owners:
+        raise PlanError(
+            f"No method gives positions {geometry.window} to {made.length - 1} a row of the table.",
+            f"add one of: {', '.join(c.name for c in registry.methods().values() if c.family == 'tables')}",
+        )
+    if geometry.role == "decoder" and made.rewires_positions:
+        raise PlanError(
+            f"{spec.short(made.methods)} gives a token another position once the sequence grows, "
+            "but its cached keys keep the old one.",
+            "on a decoder use tile, interpolate(anchors=false) or grouped(adaptive=false)",
+        )
+    made.scale(torch.ones(1, 1), torch.ones(1, 1))  # a scale may refuse the model's role

@@ -1,0 +1,132 @@
+"""extend: write a plan into a model, take it back, or do both around a block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from longspan.errors import PlanError, SeamError
+from longspan.inspection import inspect
+from longspan.planning import Methods, Plan, plan
+from longspan.seams import anatomy, frequencies, limits, positions, table
+
+_ATTRIBUTE = "_longspan"
+
+
+class _Applied:
+    """What was done to a model, kept on it."""
+
+    def __init__(self, made: Plan, undos: list[Callable[[], None]]) -> None:
+        self.plan = made
+        self.undos = undos
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Applied:
+        return _Applied(self.plan, [])  # the undos belong to the original
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Applied, (self.plan, [])
+
+
+def extend(model: Any, to: int | None = None, method: Methods | Plan = None, *, window: int | None = None) -> Any:
+    """Give a model a longer window, in place.
+
+    Args:
+        model: A SentenceTransformer or a transformers model.
+        to: Target in tokens; not needed with a Plan.
+        method: A specification ("interpolate + log_n"), a method, several, a Plan, or None for the default.
+        window: Trained length in tokens, where it is not what the model says.
+
+    Returns:
+        The same object.
+
+    Raises:
+        PlanError: The methods do not fit. The model is unchanged.
+        SeamError: The plan cannot be written into this model. The model is unchanged.
+
+    Example:
+        >>> extend(model, to=4096, method="tile").encode(long_text)
+    """
+    if plan_of(model) is not None:
+        raise PlanError("This model is already extended.", "call restore(model) first")
+    if isinstance(method, Plan):
+        made = method
+    elif to is None:
+        raise PlanError("No target length was given.", "pass to=4096")
+    else:
+        made = plan(inspect(model, window=window), method, to)
+    _apply(model, made, stored=False)
+    return model
+
+
+def restore(model: Any) -> Any:
+    """Take an extension back; outputs are bit-identical to those before it.
+
+    Returns:
+        The same object.
+
+    Raises:
+        SeamError: The model is not extended, or was loaded or copied extended.
+    """
+    inner = anatomy.transformer(model)
+    applied: _Applied | None = getattr(inner, _ATTRIBUTE, None)
+    if applied is None or not applied.undos:
+        raise SeamError(
+            "There is nothing to take back: the model is not extended, or was loaded or copied in that state.",
+            "load the original model",
+        )
+    for undo in reversed(applied.undos):
+        undo()
+    delattr(inner, _ATTRIBUTE)
+    return model
+
+
+@contextmanager
+def extended(
+    model: Any, to: int | None = None, method: Methods | Plan = None, *, window: int | None = None
+) -> Iterator[Any]:
+    """``extend`` for a ``with`` block; restored at its end, also after an exception."""
+    extend(model, to, method, window=window)
+    try:
+        yield model
+    finally:
+        restore(model)
+
+
+def plan_of(model: Any) -> Plan | None:
+    """The plan a model was extended by, None when it was not."""
+    applied: _Applied | None = getattr(anatomy.transformer(model), _ATTRIBUTE, None)
+    return applied.plan if applied else None
+
+
+def reapply(model: Any, made: Plan) -> None:
+    """Add what a checkpoint of an extended model cannot hold: the length-dependent parts.
+
+    Raises:
+        SeamError: The plan cannot be written into this model.
+    """
+    _apply(model, made, stored=True)
+
+
+def _apply(model: Any, made: Plan, *, stored: bool) -> None:
+    inner = anatomy.transformer(model)
+    undos: list[Callable[[], None]] = []
+    first = made.frequencies.first if made.frequencies else 0
+    try:
+        if made.rope_parameters and made.frequencies and (not stored or first):
+            undos.append(frequencies.apply(inner, made.rope_parameters, made.frequencies, made.geometry, made.length))
+        if made.of("tables") and not stored:
+            undos.append(table.apply(inner, made.table))
+        if made.rewires_positions:
+            undos.append(positions.apply(inner, made.position_ids))
+        if made.rescales_logits:
+            from longspan.seams import scale
+
+            undos.append(scale.apply(inner, made.scale))
+        if not stored:
+            undos.append(limits.apply(model, made.length))
+    except Exception:
+        for undo in reversed(undos):
+            undo()
+        raise
+    setattr(inner, _ATTRIBUTE, _Applied(made, [] if stored else undos))

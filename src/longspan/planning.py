@@ -1,0 +1,278 @@
+"""plan: compose methods for one model and one length, check them, and hold the data they give."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from longspan import registry, spec
+from longspan.checks import check_methods, check_model
+from longspan.errors import InspectError, PlanError
+from longspan.families import Frequencies, family_of
+from longspan.geometry import Geometry
+
+if TYPE_CHECKING:
+    from longspan.card import MethodCard
+
+DEFAULTS = {"learned": "tile", "rope": "yarn", "none": "none"}
+"""What is used when no method is named, by position encoding."""
+
+MAX_FACTOR = 1024
+"""Largest extension accepted; the largest published one is 512 (LongRoPE, 4k to 2048k)."""
+
+Methods = str | object | Sequence[object] | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be done to a model, as data; ``plan`` builds and checks it.
+
+    Attributes:
+        geometry: The model before.
+        methods: The methods, at most one of a family.
+        length: Target in tokens.
+    """
+
+    geometry: Geometry
+    methods: tuple[Any, ...]
+    length: int
+
+    @property
+    def factor(self) -> float:
+        """Target length over trained window, unitless."""
+        return self.length / self.geometry.window
+
+    def of(self, family: str) -> Any | None:
+        """The method of a family, None when there is none."""
+        return next((method for method in self.methods if family_of(method) == family), None)
+
+    @cached_property
+    def frequencies(self) -> Frequencies | None:
+        """The absolute rotation map: the method's, with the trained factor and a constant scale folded in."""
+        geometry, method = self.geometry, self.of("frequencies")
+        if geometry.encoding != "rope":
+            return None
+        if self.factor == 1:
+            method = None
+        trained = Frequencies(torch.tensor(geometry.inv_freq, dtype=torch.float64))
+        new = method.frequencies(geometry, self.factor, self.length) if method else trained
+        factor = new.attention_factor * geometry.attention_factor * math.sqrt(self._folded_scale)
+        return Frequencies(new.inv_freq, factor, new.first)
+
+    @cached_property
+    def rope_parameters(self) -> dict[str, Any] | None:
+        """Transformers' parameters for the map, None when the trained ones stay.
+
+        A method's own native type where it has one; otherwise the ``longrope`` container, which holds any
+        static map: ``short_factor = long_factor = base map / map``.
+        """
+        new, geometry = self.frequencies, self.geometry
+        if new is None or ((self.factor == 1 or not self.of("frequencies")) and self._folded_scale == 1):
+            return None
+        kept = {k: v for k, v in geometry.rope_parameters.items() if k in ("rope_theta", "partial_rotary_factor")}
+        kept.setdefault("rope_theta", geometry.base)
+        native = getattr(self.of("frequencies"), "native", None)
+        if native and geometry.rope_type == "default" and self._folded_scale == 1:
+            own = native(geometry, self.factor)
+            if own is not None:
+                return {**kept, **own}
+        exponent = torch.arange(0, geometry.rotary_dim, 2, dtype=torch.float64) / geometry.rotary_dim
+        # A stopped pair (frequency 0) is a very large factor: 1e12 turns less than a float32 ulp in any window.
+        container = (geometry.base**-exponent / new.inv_freq.clamp(min=1e-300)).clamp(max=1e12).tolist()
+        return {
+            **kept,
+            "rope_type": "longrope",
+            "short_factor": container,
+            "long_factor": container,
+            "attention_factor": new.attention_factor,
+            "factor": max(self.factor, 1.0),
+            "original_max_position_embeddings": geometry.window,
+        }
+
+    def table(self, weight: Tensor) -> Tensor:
+        """The new position table ``[length, E]`` from the trained rows ``[window, E]``."""
+        method = self.of("tables")
+        return method.table(weight[: self.geometry.window], self.length) if method else weight
+
+    def position_ids(self, length: int) -> Tensor:
+        """Rows of the new table that an input of ``length`` tokens reads, int64 ``[length]``."""
+        method = self.of("tables")
+        return method.position_ids(length, self.geometry.window, self.length) if method else torch.arange(length)
+
+    def scale(self, position: Tensor, length: Tensor) -> Tensor | float:
+        """The factor on the logits that the attention seam applies; 1.0 where it is folded elsewhere."""
+        method = self.of("scales")
+        if method is None or self._folded_scale != 1:
+            return 1.0
+        factor: Tensor | float = method.scale(position, length, self.geometry, self.length)
+        return factor
+
+    @cached_property
+    def _folded_scale(self) -> float:
+        # A constant factor on every logit is a factor on cos and sin, if all channels of the head rotate.
+        method, geometry = self.of("scales"), self.geometry
+        if method is None or geometry.encoding != "rope" or geometry.rotary_dim != geometry.head_dim:
+            return 1.0
+        one = torch.ones(1, 1)
+        factor = method.scale(one, one, geometry, self.length)
+        return factor if isinstance(factor, float) and not geometry.layer_type else 1.0
+
+    @cached_property
+    def rewires_positions(self) -> bool:
+        """Whether the position ids depend on the input's length."""
+        window = self.geometry.window
+        lengths = {1, 2, window // 2, window, min(window + 1, self.length), self.length}
+        return any(not torch.equal(self.position_ids(n), torch.arange(n)) for n in lengths if n)
+
+    @cached_property
+    def rescales_logits(self) -> bool:
+        """Whether attention has to multiply logits at run time."""
+        return self.of("scales") is not None and self._folded_scale == 1
+
+    @property
+    def native(self) -> bool:
+        """Whether stock tools, loading the saved checkpoint, give the same vectors at every length."""
+        return not (self.rewires_positions or self.rescales_logits or self._keeps_first)
+
+    def same_in_stock(self, length: int) -> bool:
+        """Whether stock tools, loading the saved checkpoint, give the same vector at this length."""
+        if self._keeps_first or not torch.equal(self.position_ids(length), torch.arange(length)):
+            return False
+        factor = self.scale(torch.arange(length).unsqueeze(0), torch.tensor([[length]]))
+        return bool((torch.as_tensor(factor) == 1).all())
+
+    @property
+    def _keeps_first(self) -> bool:
+        return self.frequencies is not None and self.frequencies.first > 0
+
+    @cached_property
+    def short_inputs(self) -> Literal["exact", "adaptive", "changed"]:
+        """What happens to inputs within the trained window.
+
+        ``exact``: bit-identical, in every tool. ``adaptive``: bit-identical in longspan, through a rule on each
+        input's length that stock tools do not apply. ``changed``: not identical.
+        """
+        window, new = self.geometry.window, self.frequencies
+        trained = torch.tensor(self.geometry.inv_freq, dtype=torch.float64)
+        if new is not None and (
+            not torch.equal(new.inv_freq, trained) or new.attention_factor != self.geometry.attention_factor
+        ):
+            return "changed"
+        position, length = torch.arange(window).unsqueeze(0), torch.tensor([[window]])
+        if not bool((torch.as_tensor(self.scale(position, length)) == 1).all()):
+            return "changed"
+        if self.of("tables"):
+            probe = torch.arange(window, dtype=torch.float64).unsqueeze(1)
+            rows = self.table(probe)[:, 0]
+            if any(not torch.equal(rows[self.position_ids(n)], probe[:n, 0]) for n in range(1, window + 1)):
+                return "changed"
+        return "adaptive" if self.rewires_positions else "exact"
+
+    @property
+    def cards(self) -> list[MethodCard]:
+        """Cards of the registered methods among its own."""
+        known = {registry.plain(name): card for name, card in registry.methods().items()}
+        names = [registry.plain(type(method).__name__) for method in self.methods]
+        return [known[name] for name in names if name in known]
+
+    def describe(self) -> str:
+        """What changes, what it costs and where it comes from, as aligned text."""
+        geometry = self.geometry
+        size = 2 if geometry.dtype in ("bfloat16", "float16") else 4
+        position_bytes = (
+            self.length * geometry.hidden * size if geometry.encoding == "learned" else geometry.rotary_dim * 2
+        )
+        rows = {
+            "length": f"{geometry.window} -> {self.length} tokens ({self.factor:g}x)",
+            "methods": spec.short(self.methods) or "none: positions beyond the window are used untrained",
+            "short inputs": self.short_inputs,
+            "stock tools": "same vectors at every length" if self.native else self._stock_note(),
+            "position data": f"{position_bytes:,} bytes",
+        }
+        if geometry.role == "decoder":
+            rows["KV cache"] = f"{geometry.cache_bytes(self.length):,} bytes a sequence at {self.length} tokens"
+        rows["attention"] = f"{self.factor**2:g}x the score pairs of {geometry.window} tokens"
+        for card in self.cards:
+            rows.setdefault("training", card.training)
+            if card.training == "required":
+                rows["training"] = f"required by {card.name}: expect losses without it"
+            rows[f"source {card.name}" if len(self.methods) > 1 else "source"] = (
+                f"{card.authors} {card.year}, {card.source}"
+            )
+        width = max(map(len, rows)) + 2
+        return "\n".join(f"{name:<{width}}{value}" for name, value in rows.items())
+
+    def _stock_note(self) -> str:
+        if self.rescales_logits or self.rewires_positions:
+            what = "length-dependent positions" if self.rewires_positions else "the factor on the logits"
+            return f"load the checkpoint without {what}; longspan.load restores them"
+        return "rescale the first positions too; longspan.load keeps them"
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON data; ``from_json`` reads it back."""
+        from longspan import __version__
+
+        return {
+            "longspan": __version__,
+            "methods": spec.write(self.methods),
+            "length": self.length,
+            "geometry": self.geometry.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Plan:
+        """Read JSON data and check it again.
+
+        Raises:
+            PlanError: A key is missing.
+        """
+        try:
+            return plan(Geometry.from_json(data["geometry"]), data["methods"], int(data["length"]))
+        except (KeyError, TypeError, ValueError, InspectError) as error:
+            raise PlanError(f"The stored plan cannot be read: {error!r}.", "extend the model again") from error
+
+
+def plan(geometry: Geometry, methods: Methods = None, length: int = 0) -> Plan:
+    """Compose methods and check that they fit the model, the length and one another.
+
+    Args:
+        geometry: What ``inspect`` read.
+        methods: A specification ("yarn + log_n"), a method, several, "none", or None for the family's default.
+        length: Target in tokens.
+
+    Raises:
+        PlanError: They do not fit.
+        SpecError: The specification does not parse.
+
+    Example:
+        >>> plan(inspect("sentence-transformers/all-MiniLM-L6-v2"), "interpolate + log_n", 4096).short_inputs
+        'adaptive'
+    """
+    if length < geometry.window:
+        raise PlanError(
+            f"The target of {length} tokens is below the trained window of {geometry.window}.",
+            f"ask for more than {geometry.window}; to read less, set the pipeline's max_seq_length",
+        )
+    if length > MAX_FACTOR * geometry.window:
+        raise PlanError(
+            f"The target of {length} tokens is {length / geometry.window:g} times the window of {geometry.window}.",
+            f"ask for at most {MAX_FACTOR * geometry.window}",
+        )
+    made = Plan(geometry, _resolve(methods, geometry), length)
+    check_model(geometry)
+    check_methods(made)
+    return made
+
+
+def _resolve(methods: Methods, geometry: Geometry) -> tuple[Any, ...]:
+    if methods is None:
+        methods = DEFAULTS.get(geometry.encoding, "none")
+    if isinstance(methods, str):
+        return () if methods.strip().lower() in ("none", "") else spec.parse(methods)
+    return tuple(methods) if isinstance(methods, (tuple, list)) else (methods,)
