@@ -1,0 +1,1 @@
+"""Long documents to vectors: windows, token-budget batches, overflow accounting."""
