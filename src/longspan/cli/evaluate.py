@@ -1,0 +1,49 @@
+"""longspan evaluate."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from longspan.cli.main import AsJson, Device, DType, Model, Seed, Window, quiet, say, say_json, verb
+
+
+@verb
+def evaluate(
+    model: Model,
+    benchmark: Annotated[
+        str, typer.Option("--benchmark", "-b", help='Specification, such as "passkey + fairytaleqa".')
+    ] = "passkey(documents=24, queries=24) + fairytaleqa(documents=24)",
+    lengths: Annotated[str, typer.Option(help="Tokens per document, separated by commas.")] = "512,1024,2048,4096",
+    method: Annotated[list[str] | None, typer.Option("--method", "-m", help="A specification; repeatable.")] = None,
+    to: Annotated[int | None, typer.Option("--to", help="Target length; the largest length when not given.")] = None,
+    window: Window = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="JSON lines to append the scores to.")] = None,
+    device: Device = None,
+    dtype: DType = None,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a model by length, extended or not, with truncation and chunk averaging beside it."""
+    from longspan.errors import SpecError
+    from longspan.evaluation.run import evaluate as measure
+    from longspan.evaluation.score import append, markdown
+    from longspan.storage.load import load
+
+    quiet()
+    try:
+        tokens = [int(part) for part in lengths.split(",") if part.strip()]
+    except ValueError:
+        raise SpecError(f"--lengths {lengths!r} is not a list of numbers.", "write 512,1024,2048") from None
+    scores = []
+    loaded = load(model, device=device, dtype=dtype)
+    for score in measure(
+        loaded, benchmark, tokens, to=to, methods=method or (), window=window, seed=seed, progress=not as_json
+    ):
+        scores.append(score)
+        if out:
+            append(out, [score])
+    say_json([asdict(score) for score in scores]) if as_json else say(markdown(scores))

@@ -1,0 +1,31 @@
+"""longspan extend."""
+
+from __future__ import annotations
+
+from longspan.cli.main import AsJson, DType, Method, Model, Out, To, Window, quiet, say, say_json, verb
+
+
+@verb
+def extend(
+    model: Model,
+    to: To,
+    out: Out,
+    method: Method = None,
+    window: Window = None,
+    dtype: DType = None,
+    as_json: AsJson = False,
+) -> None:
+    """Extend a model and save a checkpoint that stock tools load."""
+    from longspan.extension import extend as write
+    from longspan.extension import plan_of
+    from longspan.storage.load import load, original_card, tokenizer_of
+    from longspan.storage.save import check_target, save
+
+    quiet()
+    check_target(out)
+    longer = write(load(model, dtype=dtype), to, method, window=window)
+    folder = save(longer, out, tokenizer=tokenizer_of(model, longer), original=original_card(model))
+    if made := plan_of(longer):
+        say_json({"folder": str(folder), **made.to_json()}) if as_json else say(
+            f"{made.describe()}\n\nsaved to {folder}"
+        )

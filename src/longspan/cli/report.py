@@ -1,0 +1,25 @@
+"""longspan report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from longspan.cli.main import AsJson, Out, say, say_json, verb
+
+
+@verb
+def report(
+    scores: Annotated[list[Path], typer.Argument(help="JSON lines written by longspan evaluate --out.")],
+    out: Out = Path("report.html"),
+    title: Annotated[str, typer.Option(help="Title of the page.")] = "Long-context evaluation",
+    as_json: AsJson = False,
+) -> None:
+    """Draw scores by length as one self-contained HTML file."""
+    from longspan.evaluation.report import report as draw
+    from longspan.evaluation.score import read
+
+    page = draw([score for path in scores for score in read(path)], out, title=title)
+    say_json({"report": str(page)}) if as_json else say(f"written to {page}")
