@@ -1,0 +1,256 @@
+"""What the retrieval benchmarks share: the set, its score, its folder layout, and hiding a needle."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from longspan.errors import BenchmarkError
+
+_NEEDLE_WORDS = 25  # LongEmbed's allowance for the needle, taken off the word budget at every length
+_SENTENCE_END = re.compile(r"[.!?][\"')\]]*$")
+_ABBREVIATION = re.compile(r"[\"'(\[]*([A-Z]|Mr|Mrs|Dr|St)\.$")
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """Questions over documents, each with one right document.
+
+    Attributes:
+        name: The benchmark's name.
+        length: Nominal length of the documents [tokens], None where they come as they are.
+        documents: Document id to text, sorted by id.
+        queries: Query id to text, sorted by id.
+        relevant: Query id to the id of its one right document.
+        depth: Query id to where in its document the evidence begins [0..1]; empty if unknown.
+    """
+
+    name: str
+    length: int | None
+    documents: dict[str, str]
+    queries: dict[str, str]
+    relevant: dict[str, str]
+    depth: dict[str, float] = field(default_factory=dict)
+
+
+def score_ranking(relevant: str, ranking: Sequence[str]) -> dict[str, float]:
+    """Score a ranking in which one document is right (Jarvelin & Kekalainen 2002, binary gain).
+
+    nDCG@10 = 1 / log2(rank + 1) where rank <= 10, else 0; Acc@1 = 1 where rank = 1, else 0.
+
+    Args:
+        relevant: Id of the right document.
+        ranking: Document ids, best first; may be cut or empty.
+
+    Returns:
+        ``ndcg_at_10`` and ``acc_at_1``, both in 0..1.
+    """
+    top = list(ranking[:10])
+    rank = top.index(relevant) + 1 if relevant in top else 0
+    return {"ndcg_at_10": 1 / math.log2(rank + 1) if rank else 0.0, "acc_at_1": float(rank == 1)}
+
+
+def check_counts(name: str, documents: int, queries: int, depths: int, most: int) -> None:
+    """Check the size of a synthetic set.
+
+    Args:
+        name: The benchmark's name.
+        documents: How many documents.
+        queries: How many of them are asked for; more than there are means all of them.
+        depths: How many depths the needles are spread over, 0 for random places.
+        most: How many documents the benchmark can make.
+
+    Raises:
+        BenchmarkError: A number is out of range, or the depths would get unequal numbers of queries.
+    """
+    if not 1 <= documents <= most:
+        raise BenchmarkError(f"{name} has 1 to {most} documents, got {documents}.", f"{name}(documents={most})")
+    if queries < 1:
+        raise BenchmarkError(f"{name} needs at least 1 query, got {queries}.", f"{name}(queries={documents})")
+    asked = min(queries, documents)
+    if depths < 0 or depths > asked:
+        raise BenchmarkError(f"{name} has {asked} queries, depths={depths}.", f"depths=0 for random, 1 to {asked}")
+    if depths and asked % depths:
+        raise BenchmarkError(
+            f"{asked} queries do not fill {depths} depths equally.",
+            f"queries={asked - asked % depths} for {depths} depths",
+        )
+
+
+def generator(name: str, seed: int, length: int | None = None) -> random.Random:
+    """A random source for one benchmark, seed and, where given, length [tokens].
+
+    A text seed is hashed with SHA-512, so it does not depend on the process or platform.
+    Callers draw with ``random()`` alone, the one sequence Python promises to keep.
+    """
+    return random.Random(f"{name} {seed} {length}")  # noqa: S311 a benchmark must repeat, not be secret
+
+
+def permutation(count: int, rng: random.Random) -> list[int]:
+    """The numbers 0 to count - 1 in random order."""
+    return sorted(range(count), key=[rng.random() for _ in range(count)].__getitem__)
+
+
+def budget(name: str, length: int | None, most: int | None = None) -> int:
+    """Words of haystack in a document: floor(0.75 length) - 25 (a token is taken as 0.75 word).
+
+    Args:
+        name: The benchmark's name.
+        length: Nominal length [tokens].
+        most: Words there are to take from, None for any number.
+
+    Raises:
+        BenchmarkError: The length is missing, leaves no room for a word, or is too long.
+    """
+    # The lengths that give 1 and ``most`` words.
+    shortest = -(-4 * (_NEEDLE_WORDS + 1) // 3)
+    longest = None if most is None else (4 * (most + _NEEDLE_WORDS) + 3) // 3
+    if length is None or length < shortest or (longest is not None and length > longest):
+        known = f"a length of {shortest} or more" if longest is None else f"a length of {shortest} to {longest}"
+        raise BenchmarkError(f"{name} has no documents of length {length}.", known)
+    return length * 3 // 4 - _NEEDLE_WORDS
+
+
+def hide(
+    name: str,
+    length: int | None,
+    needles: Sequence[tuple[str, str]],
+    words: Sequence[str],
+    queries: int,
+    depths: int,
+    rng: random.Random,
+) -> Retrieval:
+    """Hide one needle in each document (Zhu et al. 2024, arXiv:2404.12096, Figure 7).
+
+    document = haystack before + newline + needle + newline + haystack after, where the needle
+    stands where a sentence of the haystack starts.
+
+    Args:
+        name: The benchmark's name.
+        length: Nominal length [tokens].
+        needles: Evidence and question, one pair a document.
+        words: The haystack, each word with the white space after it, as many as ``budget`` allows.
+        queries: The first so many documents are asked for.
+        depths: 0 draws the place uniformly among the sentence starts; k > 0 puts document i's
+            needle at the sentence start nearest to depth ((i mod k) + 0.5) / k.
+        rng: Draws the places.
+
+    Returns:
+        The set; ``depth`` is the share of haystack words before the needle, or with ``depths``
+        the depth aimed at, which is less than half a step away from it.
+
+    Raises:
+        BenchmarkError: The haystack has too few sentences for the depths.
+    """
+    starts = [i for i in range(len(words)) if i == 0 or _ends(words[i - 1])]
+    documents, depth = {}, {}
+    for i, (evidence, _) in enumerate(needles):
+        if depths:
+            aim = (i % depths + 0.5) / depths
+            start = min(starts, key=lambda s: abs(s / len(words) - aim))
+            if abs(start / len(words) - aim) >= 0.5 / depths:
+                raise BenchmarkError(
+                    f"{name} at length {length} has no sentence start within half a step of depth {aim:.3f}.",
+                    f"fewer than {depths} depths, or a greater length",
+                )
+        else:
+            start = starts[int(rng.random() * len(starts))]
+            aim = start / len(words)
+        before, after = "".join(words[:start]).rstrip(), "".join(words[start:]).rstrip()
+        documents[f"d{i:04d}"] = "\n".join(part for part in (before, evidence, after) if part)
+        depth[f"q{i:04d}"] = aim
+    asked = {f"q{i:04d}": question for i, (_, question) in enumerate(needles[:queries])}
+    return Retrieval(name, length, documents, asked, {q: f"d{q[1:]}" for q in asked}, {q: depth[q] for q in asked})
+
+
+def pieces(text: str) -> list[str]:
+    """Words of a text, each with the white space after it."""
+    return re.findall(r"\S+\s*", text)
+
+
+def _ends(word: str) -> bool:
+    word = word.rstrip()
+    return bool(_SENTENCE_END.search(word)) and not _ABBREVIATION.match(word)
+
+
+def from_folder(name: str, folder: str | Path) -> Retrieval:
+    """Load a set in LongEmbed's layout.
+
+    ``corpus.jsonl`` and ``queries.jsonl`` have ``id`` and ``text``; ``qrels.jsonl`` has ``query-id``,
+    ``corpus-id`` and ``score``. Queries without a right document are left out.
+
+    Args:
+        name: Name of the set.
+        folder: The folder that holds the three files.
+
+    Raises:
+        BenchmarkError: A file is missing or empty, or a line is not what the layout says.
+    """
+    folder = Path(folder)
+    documents = _texts(folder / "corpus.jsonl")
+    queries = _texts(folder / "queries.jsonl")
+    relevant: dict[str, str] = {}
+    path = folder / "qrels.jsonl"
+    for line, row in read_lines(path):
+        query, document = _text(row, "query-id", path, line), _text(row, "corpus-id", path, line)
+        score = row.get("score")
+        if not isinstance(score, int | float):
+            raise _bad(path, line, "score is not a number")
+        for key, known in ((query, queries), (document, documents)):
+            if key not in known:
+                raise _bad(path, line, f"there is no {key!r} in the {'queries' if known is queries else 'corpus'}")
+        if score > 0 and relevant.setdefault(query, document) != document:
+            raise _bad(path, line, f"{query!r} has a second right document; a query has one")
+    if not relevant:
+        raise BenchmarkError(f"{path} names no right document.", "a score of 1 marks a right document")
+    asked = {query: text for query, text in queries.items() if query in relevant}
+    return Retrieval(name, None, documents, asked, dict(sorted(relevant.items())))
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Rows of a JSON-lines file with their line numbers, from 1; empty lines are skipped.
+
+    Raises:
+        BenchmarkError: The file cannot be read, or a line is not a JSON object.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise BenchmarkError(f"{path} cannot be read: {error.strerror}.", "give the path of a readable file") from None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise _bad(path, number, f"not JSON ({error})") from None
+        if not isinstance(row, dict):
+            raise _bad(path, number, "not a JSON object")
+        yield number, row
+
+
+def _texts(path: Path) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for line, row in read_lines(path):
+        key = _text(row, "id", path, line)
+        if key in texts:
+            raise _bad(path, line, f"the id {key!r} occurs twice")
+        texts[key] = _text(row, "text", path, line)
+    return dict(sorted(texts.items()))
+
+
+def _text(row: dict[str, Any], key: str, path: Path, line: int) -> str:
+    value = row.get(key)
+    if not isinstance(value, str):
+        raise _bad(path, line, f"{key} is {'missing' if value is None else 'not a text'}")
+    return value
+
+
+def _bad(path: Path, line: int, fact: str) -> BenchmarkError:
+    return BenchmarkError(f"{path}, line {line}: {fact}.", "correct or remove that line")
