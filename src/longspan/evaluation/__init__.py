@@ -1,0 +1,1 @@
+"""Measuring: the record of a measurement (score) and the page that shows many of them (report)."""

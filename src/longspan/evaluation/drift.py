@@ -1,0 +1,69 @@
+"""What short inputs lose: cosine between each text's vector before and after an extension."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from longspan import spec
+from longspan.encoding.run import encode
+from longspan.encoding.windows import Truncate
+from longspan.evaluation.run import score
+from longspan.evaluation.score import Score
+from longspan.extension import extended, plan_of
+
+BENCHMARK = "short_drift"
+
+
+def short_drift(
+    model: Any,
+    texts: Sequence[str],
+    lengths: Sequence[int],
+    *,
+    to: int,
+    methods: Sequence[str],
+    window: int | None = None,
+) -> Iterator[Score]:
+    """Compare vectors of short inputs, cut to each length, with those of the model as it was.
+
+    Args:
+        model: A SentenceTransformer, not extended.
+        texts: Real texts at least as long as the longest length.
+        lengths: Tokens, within the trained window.
+        to: Target in tokens.
+        methods: Specifications, each compared by itself.
+        window: Trained length in tokens, where it is not what the model says.
+
+    Yields:
+        One Score per method and length, metric ``cosine``; 1 means unchanged.
+    """
+    before = {n: _vectors(model, texts, n) for n in lengths}
+    for method in methods:
+        with extended(model, to, method, window=window) as longer:
+            label = spec.short(plan.methods) if (plan := plan_of(longer)) else ""
+            for length in lengths:
+                start = time.perf_counter()
+                cosines = (before[length] * _vectors(longer, texts, length)).sum(1).tolist()
+                yield score(
+                    model,
+                    values=cosines,
+                    strategy="extend",
+                    plan=label or "none",
+                    window=to,
+                    benchmark=BENCHMARK,
+                    task=f"{len(texts)} texts",
+                    length=length,
+                    depth=None,
+                    metric="cosine",
+                    seed=0,
+                    seconds=time.perf_counter() - start,
+                )
+
+
+def _vectors(model: Any, texts: Sequence[str], length: int) -> np.ndarray:
+    vectors = encode(model, texts, Truncate(length), on_overflow="truncate").vectors.astype(np.float64)
+    unit: np.ndarray = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit

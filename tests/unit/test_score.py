@@ -1,0 +1,217 @@
+"""Scores: the record, its append-only file, pooling and tables."""
+
+import json
+import math
+import tempfile
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from longspan.errors import BenchmarkError
+from longspan.evaluation.score import Score, append, markdown, read, table
+
+ONE = Score(
+    model="org/model",
+    revision="abc",
+    strategy="truncate",
+    plan="",
+    window=512,
+    benchmark="passkey",
+    task="passkey(documents=100, queries=50, depths=0)",
+    length=1024,
+    depth=None,
+    metric="acc_at_1",
+    value=0.48,
+    stderr=0.07,
+    n=50,
+    seed=0,
+    seconds=1.5,
+    peak_bytes=1_000_000,
+    device="cpu",
+    versions={"torch": "2.13"},
+    commit="1234567",
+    date="2025-11-22T10:00:00+00:00",
+)
+EXTENDED = replace(ONE, strategy="extend", plan="interpolate", window=4096, value=0.9, stderr=0.04)
+
+
+def test_labels_name_the_method_and_what_it_reads():
+    assert ONE.label == "truncate 512"
+    assert replace(ONE, strategy="chunk_mean").label == "chunk_mean 512"
+    assert EXTENDED.label == "interpolate -> 4096"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("value", math.nan),
+        ("value", math.inf),
+        ("value", 10**400),
+        ("value", "0.5"),
+        ("value", True),
+        ("stderr", -0.1),
+        ("n", 0),
+        ("n", 1.0),
+        ("length", 0),
+        ("length", 1.5),
+        ("window", 0),
+        ("depth", 1.1),
+        ("strategy", "pad"),
+        ("model", None),
+        ("model", "two\nlines"),
+        ("versions", {"torch": 2}),
+        ("versions", []),
+    ],
+)
+def test_what_is_not_a_score_is_refused(field, value):
+    with pytest.raises(BenchmarkError, match=field) as caught:
+        replace(ONE, **{field: value})
+    assert caught.value.hint
+
+
+def test_scores_come_back_as_they_were_written(tmp_path):
+    path = tmp_path / "new" / "folder" / "scores.jsonl"
+    scores = [ONE, EXTENDED, replace(ONE, length=None, depth=0.5, value=1, plan="é → x")]
+    append(path, scores[:1])
+    before = path.read_bytes()
+    append(path, scores[1:])
+    append(path, [])
+    assert path.read_bytes().startswith(before)
+    assert read(path) == scores
+
+
+def test_a_torn_line_costs_itself_only(tmp_path):
+    path = tmp_path / "scores.jsonl"
+    append(path, [ONE])
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[: len(whole) // 2])
+    append(path, [EXTENDED])
+    with pytest.raises(BenchmarkError, match=r"scores.jsonl, line 2: not JSON"):
+        read(path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + lines[2])
+    assert read(path) == [ONE, EXTENDED]
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"extra": 1}, "extra"),
+        ({"seed": None}, "seed"),
+        ({"value": "high"}, "value"),
+        ({"n": 0}, "n=0"),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path, change, word):
+    path = tmp_path / "scores.jsonl"
+    append(path, [ONE])
+    with path.open("a") as file:
+        file.write(json.dumps(asdict(ONE) | change) + "\n")
+    with pytest.raises(BenchmarkError, match=rf"line 2: .*{word}"):
+        read(path)
+
+
+def test_a_missing_field_and_a_missing_file_are_named(tmp_path):
+    path = tmp_path / "scores.jsonl"
+    path.write_text(json.dumps({key: value for key, value in asdict(ONE).items() if key != "commit"}))
+    with pytest.raises(BenchmarkError, match="line 1: lacks or misspells commit"):
+        read(path)
+    with pytest.raises(BenchmarkError, match=r"none\.jsonl"):
+        read(tmp_path / "none.jsonl")
+
+
+values = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=4), st.just({}), st.just([1]))
+changed = st.dictionaries(st.sampled_from([*asdict(ONE), "extra"]), values, max_size=3)
+lines = st.one_of(st.binary(max_size=60), st.builds(lambda new: json.dumps(asdict(ONE) | new).encode(), changed))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(lines, max_size=3).map(b"\n".join))
+def test_any_bytes_are_scores_or_a_typed_error(content):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "scores.jsonl"
+        path.write_bytes(content)
+        with suppress(BenchmarkError):
+            scores = read(path)
+            again = Path(folder) / "again.jsonl"
+            append(again, scores)
+            assert read(again) == scores
+            cells = [cell for row in table(scores, metric="acc_at_1") for cell in row.cells.values()]
+            assert all(math.isfinite(cell.value + cell.stderr) for cell in cells)
+            markdown(scores)
+
+
+def test_a_table_is_a_pivot_over_length_in_the_order_first_seen():
+    scores = [
+        replace(EXTENDED, length=4096),
+        replace(ONE, length=4096, value=0.1),
+        replace(ONE, length=512, value=1.0),
+        replace(EXTENDED, length=512),
+        replace(ONE, benchmark="needle", task="needle()"),
+        replace(ONE, metric="ndcg_at_10"),
+    ]
+    rows = table(scores, metric="acc_at_1")
+    assert [(row.benchmark, row.label) for row in rows] == [
+        ("passkey", "interpolate -> 4096"),
+        ("passkey", "truncate 512"),
+        ("needle", "truncate 512"),
+    ]
+    assert {length: cell.value for length, cell in rows[1].cells.items()} == {512: 1.0, 4096: 0.1}
+    assert list(rows[0].cells) == [512, 4096]
+
+
+def test_a_repeated_measurement_replaces_the_earlier_one():
+    (row,) = table([ONE, replace(ONE, value=0.6, date="later", commit="later")], metric="acc_at_1")
+    assert (row.cells[1024].value, row.cells[1024].n) == (0.6, 50)
+
+
+def test_seeds_are_pooled_by_their_number_of_examples():
+    scores = [replace(ONE, value=0.4, stderr=0.03, n=100), replace(ONE, value=0.7, stderr=0.08, n=50, seed=1)]
+    (row,) = table(scores, metric="acc_at_1")
+    cell = row.cells[1024]
+    assert cell.value == pytest.approx(0.5)
+    assert cell.stderr == pytest.approx(math.sqrt(3**2 + 4**2) / 150)
+    assert (cell.n, cell.seconds) == (150, 1.5)
+
+
+def test_depths_are_pooled_unless_there_is_a_score_over_all_of_them():
+    deep = [replace(ONE, depth=depth, value=value, n=10) for depth, value in ((0.25, 1.0), (0.75, 0.5))]
+    assert table(deep, metric="acc_at_1")[0].cells[1024].value == 0.75
+    assert table([*deep, ONE], metric="acc_at_1")[0].cells[1024].value == 0.48
+
+
+def test_models_and_revisions_are_named_where_there_are_several():
+    other, newer = replace(ONE, model="org/other"), replace(ONE, revision="def")
+    assert [row.label for row in table([ONE, other], metric="acc_at_1")] == [
+        "org/model: truncate 512",
+        "org/other: truncate 512",
+    ]
+    assert [row.label for row in table([ONE, newer], metric="acc_at_1")] == [
+        "org/model@abc: truncate 512",
+        "org/model@def: truncate 512",
+    ]
+
+
+def test_markdown_shows_error_and_count_and_leaves_no_cell_out():
+    scores = [
+        ONE,
+        replace(EXTENDED, length=512, plan="a|b"),
+        replace(ONE, length=None, benchmark="tales", task="tales"),
+    ]
+    text = markdown(scores)
+    lines = text.splitlines()
+    assert lines[0] == "### passkey, acc_at_1"
+    assert lines[2].split() == ["|", "method", "|", "512", "|", "1024", "|"]
+    assert lines[4].replace(" ", "") == "|truncate512|-|0.48±0.07|"
+    assert lines[5].replace(" ", "") == "|a\\|b->4096|0.90±0.04|-|"
+    assert "passkey(documents=100, queries=50, depths=0); n = 50." in lines
+    assert "whole" in text
+
+
+def test_cosines_are_shown_fine_enough_to_differ():
+    text = markdown([replace(ONE, metric="cosine", value=0.99962, stderr=0.0002)])
+    assert "0.9996 ±0.0002" in text
