@@ -111,7 +111,7 @@ def read_card(path: Path, kind: type[AnyCard]) -> AnyCard:
         )
     for name, value in given.items():
         expected = {"year": int}.get(name, tuple if "tuple" in str(known[name].type) else str)
-        if not isinstance(value, expected):
+        if type(value) is not expected:
             raise CardError(
                 f"The card of {path.name} has {name}={value!r}, which is not a {expected.__name__}.",
                 "write a tuple with a trailing comma where a tuple is expected",
@@ -120,11 +120,15 @@ def read_card(path: Path, kind: type[AnyCard]) -> AnyCard:
 
 
 def _literal(path: Path) -> dict[str, Any]:
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    try:
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+    except SyntaxError as error:
+        raise CardError(f"{path.name} is not Python: {error}.", "correct the file; it is read, not imported") from None
+    for node in body:
         if isinstance(node, ast.Assign) and [ast.unparse(t) for t in node.targets] == ["CARD"]:
             try:
                 literal = ast.literal_eval(node.value)
-            except ValueError:
+            except (ValueError, TypeError):
                 break
             if isinstance(literal, dict):
                 return literal

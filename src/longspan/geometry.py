@@ -36,6 +36,7 @@ class Geometry:
             scaled where the checkpoint is.
         attention_factor: Trained factor on cos and sin.
         rope_parameters: transformers' own description of the trained rotation.
+        longrope_only: Whether the configuration refuses rope types other than default and longrope (Phi-3).
         layer_type: Layer type whose rotation is extended, "" when all layers share one.
         layer_types: Type of each layer, empty when all are alike.
         reach: Tokens the widest attention layer looks back, None when unlimited.
@@ -62,6 +63,7 @@ class Geometry:
     inv_freq: tuple[float, ...] = ()
     attention_factor: float = 1.0
     rope_parameters: dict[str, Any] = field(default_factory=dict)
+    longrope_only: bool = False
     layer_type: str = ""
     layer_types: tuple[str, ...] = ()
     reach: int | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -172,8 +173,20 @@ def _rotation(config: Any, module: Any) -> dict[str, Any]:
         "inv_freq": tuple(inv_freq),
         "attention_factor": float(getattr(module, f"{prefix}attention_scaling", 1.0)),
         "rope_parameters": parameters,
+        "longrope_only": not _accepts(config, {**parameters, "rope_type": "linear", "factor": 2.0}, layer_type),
         "layer_type": layer_type,
     }
+
+
+def _accepts(config: Any, parameters: dict[str, Any], layer_type: str) -> bool:
+    """Whether a configuration of this kind may hold such rope parameters."""
+    tried = copy.deepcopy(config)
+    tried.rope_parameters = {**config.rope_parameters, layer_type: parameters} if layer_type else parameters
+    try:
+        tried.validate_rope()
+    except (ValueError, AttributeError):
+        return False
+    return True
 
 
 def _reach(config: Any) -> int | None:

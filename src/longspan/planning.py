@@ -80,7 +80,7 @@ class Plan:
         native = getattr(self.of("frequencies"), "native", None)
         if native and geometry.rope_type == "default" and self._folded_scale == 1:
             own = native(geometry, self.factor)
-            if own is not None:
+            if own and (own["rope_type"] == "default" or not geometry.longrope_only):
                 return {**kept, **own}
         exponent = torch.arange(0, geometry.rotary_dim, 2, dtype=torch.float64) / geometry.rotary_dim
         # A stopped pair (frequency 0) is a very large factor: 1e12 turns less than a float32 ulp in any window.

@@ -31,13 +31,16 @@ def parse(text: str, kind: type[Card] = MethodCard) -> tuple[Any, ...]:
 
     Example:
         >>> parse("yarn(beta_fast=16) + log_n")
-        (YaRN(beta_fast=16, beta_slow=1.0, truncate=True), LogN(by=None))
+        (YaRN(beta_fast=16.0, beta_slow=1.0, truncate=True), LogN(by=None))
     """
     try:
         tree = ast.parse(re.sub(r"(?<=[A-Za-z])-(?=[A-Za-z])", "_", text.strip()), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise SpecError(f"{text!r} is not a specification: {error}.", "write name(parameter=value) + name") from None
-    return tuple(_build(node, text, kind) for node in _terms(tree))
+    try:
+        return tuple(_build(node, text, kind) for node in _terms(tree))
+    except RecursionError:
+        raise SpecError(f"{text[:40]!r}... nests too deeply.", "write name(parameter=value) + name") from None
 
 
 def write(components: Sequence[Any]) -> str:
@@ -77,6 +80,8 @@ def _build(node: ast.expr, text: str, kind: type[Card]) -> Any:
         if name not in {field.name for field in fields(component)}:
             known = ", ".join(f"{f.name}={f.default!r}" for f in fields(component)) or "none"
             raise SpecError(f"{call.func.id} has no parameter {name!r}.", f"its parameters are: {known}")
+        if name in values:
+            raise SpecError(f"{call.func.id} is given {name!r} twice.", "keep one of the values")
         values[name] = _checked(f"{call.func.id}({name})", _value(keyword.value), hints[name])
     try:
         return component(**values)
@@ -102,11 +107,23 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
         if str(plain_type) == "typing.Literal":
             if value in get_args(option):
                 return value
-        elif plain_type is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-            return float(value)
+        elif plain_type is float:
+            if _is_number(value):
+                return float(value)
         elif plain_type is tuple and isinstance(value, (tuple, list)):
             return tuple(value)
         elif isinstance(value, plain_type) and not (plain_type is int and isinstance(value, bool)):
             return value
-    wanted = " or ".join(str(getattr(option, "__name__", option)).replace("NoneType", "none") for option in accepted)
+    wanted = " or ".join(word for option in accepted for word in _words(option))
     raise SpecError(f"{name} takes {wanted}, got {value!r}.", f"write {name.split('(')[0]}(...) with such a value")
+
+
+def _is_number(value: Any) -> bool:
+    # Not infinite either: its repr would not parse back.
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 10.0**300
+
+
+def _words(option: Any) -> list[str]:
+    if str(get_origin(option)) == "typing.Literal":
+        return [repr(choice) for choice in get_args(option)]
+    return ["none" if option is type(None) else str(getattr(option, "__name__", option))]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import resource
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from functools import cache
 from importlib.metadata import version
@@ -137,11 +135,10 @@ class _Measure:
 
     def _rank(self, strategy: Strategy) -> dict[str, list[str]]:
         documents, queries = self.examples.documents, self.examples.queries
-        read: Callable[..., Any] = encode
-        corpus = read(
+        corpus = encode(
             self.model, list(documents.values()), strategy, on_overflow="truncate", progress=self.title
         ).vectors
-        asked = read(self.model, list(queries.values()), Truncate(strategy.length), on_overflow="truncate").vectors
+        asked = encode(self.model, list(queries.values()), Truncate(strategy.length), on_overflow="truncate").vectors
         corpus, asked = (v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-12) for v in (corpus, asked))
         names = list(documents)
         # A stable sort: equal scores keep the order of the ids, so that a rerun gives the same ranking.
@@ -154,21 +151,31 @@ def score(model: Any, *, values: Sequence[float], **facts: Any) -> Score:
     inner, n = anatomy.transformer(model), len(values)
     mean = sum(values) / n
     spread = math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1) / n) if n > 1 else 0.0
-    # ru_maxrss counts kilobytes on Linux, bytes on macOS.
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return Score(
         model=str(inner.config._name_or_path),
         revision=str(getattr(inner.config, "_commit_hash", None) or ""),
         value=mean,
         stderr=spread,
         n=n,
-        peak_bytes=peak,
+        peak_bytes=_peak_bytes(inner),
         device=str(next(inner.parameters()).device),
         versions={"longspan": __version__, **{name: version(name) for name in PACKAGES}},
         commit=_commit(),
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         **facts,
     )
+
+
+def _peak_bytes(model: Any) -> int:
+    """Peak device memory since the last call; 0 on a CPU, where a process only knows its peak since it began."""
+    import torch
+
+    device = next(model.parameters()).device
+    if device.type != "cuda":
+        return 0
+    peak = torch.cuda.max_memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    return int(peak)
 
 
 def _bin(depth: float, depths: int) -> float:

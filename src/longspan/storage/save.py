@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from longspan.errors import StorageError
+from longspan.errors import LongspanError, StorageError
 from longspan.extension import plan_of
 from longspan.seams import anatomy
 from longspan.storage.model_card import model_card
@@ -79,7 +79,9 @@ def _renamed_when_whole(target: Path, needed: int) -> Iterator[Path]:
             )
         yield partial
         partial.rename(target)
-    except (OSError, RuntimeError) as error:  # safetensors raises its own I/O errors as RuntimeError's kin
+    except LongspanError:
+        raise
+    except Exception as error:  # safetensors has an I/O error of its own, which is no OSError
         raise StorageError(f"{target} could not be written: {error}.", "nothing was left there") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)

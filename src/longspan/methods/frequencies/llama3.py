@@ -24,7 +24,7 @@ CARD = {
     "claim": "Llama 3.1 8B scores 98.8 on multi-needle at 128k after long-context pretraining (Table 21)",
     "best_for": "checkpoints trained with it, and continued training like theirs",
     "caution": "no temperature; an untrained model gains less than with yarn",
-    "aliases": ("llama3.1",),
+    "aliases": ("llama31",),
 }
 
 

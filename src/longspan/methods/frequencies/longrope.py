@@ -50,9 +50,8 @@ class LongRoPE:
 
     def __post_init__(self) -> None:
         """Refuse factors that a search could not have produced."""
-        if any(not isinstance(f, (int, float)) or f < 1 for f in self.factors) or list(self.factors) != sorted(
-            self.factors
-        ):
+        numbers = all(isinstance(f, (int, float)) and 1 <= f < math.inf for f in self.factors)
+        if not numbers or list(self.factors) != sorted(self.factors):
             raise PlanError(
                 f"longrope's {len(self.factors)} factors must be numbers of at least 1 that never decrease.",
                 "give long_factor as the checkpoint's rope_parameters hold it",

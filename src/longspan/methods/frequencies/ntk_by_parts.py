@@ -65,8 +65,8 @@ class NTKByParts:
         return Frequencies((1 - keep) * trained / factor + keep * trained)
 
     def native(self, geometry: Geometry, factor: float) -> dict[str, Any] | None:
-        """Transformers' own parameters; None for the paper's ramp, which it does not have."""
-        if self.ramp == "rotations":
+        """Transformers' own parameters; None for the paper's ramp, and where it would not read ``truncate``."""
+        if self.ramp == "rotations" or (geometry.layer_type and not self.truncate):
             return None
         return {
             "rope_type": "yarn",

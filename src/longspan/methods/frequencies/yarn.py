@@ -56,8 +56,10 @@ class YaRN:
         temperature = 0.1 * math.log(factor) + 1 if factor > 1 else 1.0
         return Frequencies((1 - keep) * trained / factor + keep * trained, temperature)
 
-    def native(self, geometry: Geometry, factor: float) -> dict[str, Any]:
-        """Transformers' own parameters for this map."""
+    def native(self, geometry: Geometry, factor: float) -> dict[str, Any] | None:
+        """Transformers' own parameters; None where it would not read ``truncate``: in those of one layer type."""
+        if geometry.layer_type and not self.truncate:
+            return None
         return {
             "rope_type": "yarn",
             "factor": factor,

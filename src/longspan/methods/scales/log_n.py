@@ -24,24 +24,33 @@ CARD = {
     "claim": "LongEmbed scores every model with it on (arXiv:2404.12096, released code); no table of its own",
     "best_for": "long inputs to encoders, with any position method",
     "caution": "needs longspan at run time",
-    "aliases": ("logn",),
+    "aliases": ("log_length",),
 }
 
 
 @dataclass(frozen=True)
 class LogN:
-    """Multiply logits by ``max(1, ln n / ln window)`` (Chiang and Cholak 2022; clipped at 1 as in LongEmbed).
+    """Multiply logits by ``max(1, ln n / ln base)`` (Chiang and Cholak 2022; clipped at 1 as in LongEmbed).
 
     Args:
         by: ``length``: n is the input's real length, the same for all its tokens (LongEmbed, encoders).
             ``position``: n is the query's position + 1 (ReRoPE, SelfExtend), which a KV cache allows.
             None: length for an encoder, position for a decoder.
+        base: Length that keeps its logits, tokens; the window when None. Fine-tuning is often shorter than
+            the window (128 tokens in all-MiniLM-L6-v2), and then a smaller base helps, at the price of
+            changed vectors between the two.
     """
 
     by: Literal["length", "position"] | None = None
+    base: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a base whose logarithm is not positive."""
+        if self.base is not None and self.base < 2:
+            raise PlanError(f"log_n(base={self.base}) has no positive logarithm.", "give 2 tokens or more")
 
     def scale(self, position: Tensor, length: Tensor, geometry: Geometry, target: int) -> Tensor:
-        """The factor of each query, 1 inside the window.
+        """The factor of each query, 1 up to the base.
 
         Raises:
             PlanError: ``by="length"`` on a decoder, whose cached tokens could not follow.
@@ -53,4 +62,4 @@ class LogN:
             )
         by_position = (self.by or ("length" if geometry.role == "encoder" else "position")) == "position"
         tokens = position + 1 if by_position else length
-        return (torch.log(tokens.clamp(min=1).double()) / math.log(geometry.window)).clamp(min=1)
+        return (torch.log(tokens.clamp(min=1).double()) / math.log(self.base or geometry.window)).clamp(min=1)

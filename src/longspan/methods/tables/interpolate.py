@@ -45,7 +45,7 @@ class Interpolate:
         left = (right - 1).clamp(min=1)
         left[0] = right[0] = 0
         width = (place[right] - place[left]).clamp(min=1e-9)
-        share = ((position - place[left]) / width).clamp(0, 1).unsqueeze(1)
+        share = ((position - place[left]) / width).clamp(0, 1).unsqueeze(1).to(weight.device)
         exact = weight.double()
         return (exact[left] * (1 - share) + exact[right] * share).to(weight.dtype)
 

@@ -1,0 +1,1 @@
+"""What a user does, on the real all-MiniLM-L6-v2."""
