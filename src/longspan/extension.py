@@ -9,7 +9,7 @@ from typing import Any
 from longspan.errors import PlanError, SeamError
 from longspan.inspection import inspect
 from longspan.planning import Methods, Plan, plan
-from longspan.seams import anatomy, frequencies, limits, positions, table
+from longspan.seams import anatomy, frequencies, limits, positions, queries, scale, table
 
 _ATTRIBUTE = "_longspan"
 
@@ -119,9 +119,9 @@ def _apply(model: Any, made: Plan, *, stored: bool) -> None:
             undos.append(table.apply(inner, made.table))
         if made.rewires_positions:
             undos.append(positions.apply(inner, made.position_ids))
-        if made.rescales_logits:
-            from longspan.seams import scale
-
+        if made.scale_home == "queries" and not stored:
+            undos.append(queries.apply(inner, made.constant_scale))
+        if made.scale_home == "attention":
             undos.append(scale.apply(inner, made.scale))
         if not stored:
             undos.append(limits.apply(model, made.length))

@@ -38,6 +38,7 @@ class Geometry:
         rope_parameters: transformers' own description of the trained rotation.
         longrope_only: Whether the configuration refuses rope types other than default and longrope (Phi-3).
         layer_type: Layer type whose rotation is extended, "" when all layers share one.
+        scalable_queries: Whether a factor on the query projections' weights is a factor on all logits.
         layer_types: Type of each layer, empty when all are alike.
         reach: Tokens the widest attention layer looks back, None when unlimited.
         extended: The plan an extended checkpoint carries, as JSON data.
@@ -65,6 +66,7 @@ class Geometry:
     rope_parameters: dict[str, Any] = field(default_factory=dict)
     longrope_only: bool = False
     layer_type: str = ""
+    scalable_queries: bool = False
     layer_types: tuple[str, ...] = ()
     reach: int | None = None
     extended: dict[str, Any] | None = None

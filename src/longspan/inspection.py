@@ -112,6 +112,7 @@ def _read(model: Any, *, window: int | None, source: str, reads: int | None = No
         dtype=str(getattr(config, "dtype", None) or next(model.parameters()).dtype).removeprefix("torch."),
         pooling=pooling,
         pad_offset=offset,
+        scalable_queries=len(anatomy.query_projections(model)) == config.num_hidden_layers,
         layer_types=tuple(getattr(config, "layer_types", None) or ()),
         reach=_reach(config),
         extended=getattr(config, "longspan", None),

@@ -54,16 +54,12 @@ class Plan:
 
     @cached_property
     def frequencies(self) -> Frequencies | None:
-        """The absolute rotation map: the method's, with the trained factor and a constant scale folded in."""
-        geometry, method = self.geometry, self.of("frequencies")
-        if geometry.encoding != "rope":
+        """The absolute rotation map: the method's, with the trained factor and a scale that is folded in."""
+        new = self._rotation
+        if new is None:
             return None
-        if self.factor == 1:
-            method = None
-        trained = Frequencies(torch.tensor(geometry.inv_freq, dtype=torch.float64))
-        new = method.frequencies(geometry, self.factor, self.length) if method else trained
-        factor = new.attention_factor * geometry.attention_factor * math.sqrt(self._folded_scale)
-        return Frequencies(new.inv_freq, factor, new.first)
+        folded = math.sqrt(self.constant_scale) if self.scale_home == "rotation" else 1.0
+        return new._replace(attention_factor=new.attention_factor * self.geometry.attention_factor * folded)
 
     @cached_property
     def rope_parameters(self) -> dict[str, Any] | None:
@@ -73,12 +69,13 @@ class Plan:
         static map: ``short_factor = long_factor = base map / map``.
         """
         new, geometry = self.frequencies, self.geometry
-        if new is None or ((self.factor == 1 or not self.of("frequencies")) and self._folded_scale == 1):
+        folded = self.scale_home == "rotation"
+        if new is None or ((self.factor == 1 or not self.of("frequencies")) and not folded):
             return None
         kept = {k: v for k, v in geometry.rope_parameters.items() if k in ("rope_theta", "partial_rotary_factor")}
         kept.setdefault("rope_theta", geometry.base)
         native = getattr(self.of("frequencies"), "native", None)
-        if native and geometry.rope_type == "default" and self._folded_scale == 1:
+        if native and geometry.rope_type == "default" and not folded:
             own = native(geometry, self.factor)
             if own and (own["rope_type"] == "default" or not geometry.longrope_only):
                 return {**kept, **own}
@@ -106,22 +103,46 @@ class Plan:
         return method.position_ids(length, self.geometry.window, self.length) if method else torch.arange(length)
 
     def scale(self, position: Tensor, length: Tensor) -> Tensor | float:
-        """The factor on the logits that the attention seam applies; 1.0 where it is folded elsewhere."""
+        """The factor on the logits of each query, from ``position [..., N]`` and real ``length [..., 1]``."""
         method = self.of("scales")
-        if method is None or self._folded_scale != 1:
+        if method is None:
             return 1.0
         factor: Tensor | float = method.scale(position, length, self.geometry, self.length)
         return factor
 
     @cached_property
-    def _folded_scale(self) -> float:
-        # A constant factor on every logit is a factor on cos and sin, if all channels of the head rotate.
-        method, geometry = self.of("scales"), self.geometry
-        if method is None or geometry.encoding != "rope" or geometry.rotary_dim != geometry.head_dim:
-            return 1.0
+    def constant_scale(self) -> float:
+        """The factor on the logits where it is one for all inputs, else 1.0."""
         one = torch.ones(1, 1)
-        factor = method.scale(one, one, geometry, self.length)
-        return factor if isinstance(factor, float) and not geometry.layer_type else 1.0
+        factor = self.scale(one, one)
+        return factor if isinstance(factor, float) else 1.0
+
+    @cached_property
+    def scale_home(self) -> Literal["nowhere", "rotation", "queries", "attention"]:
+        """Where the factor on the logits is written.
+
+        A constant one goes into cos and sin if the whole head rotates by one map, or into the weights of the
+        query projections: stock tools keep it in both. Otherwise attention multiplies at run time.
+        """
+        geometry, new = self.geometry, self._rotation
+        if isinstance(self.scale(one := torch.ones(1, 1), one), Tensor):
+            return "attention"
+        if self.constant_scale == 1:
+            return "nowhere"
+        if new and geometry.rotary_dim == geometry.head_dim and not geometry.layer_type and not new.first:
+            return "rotation"
+        return "queries" if geometry.scalable_queries else "attention"
+
+    @cached_property
+    def _rotation(self) -> Frequencies | None:
+        # The method's map, its attention factor still relative to the trained one.
+        geometry, method = self.geometry, self.of("frequencies")
+        if geometry.encoding != "rope":
+            return None
+        if method is None or self.factor == 1:
+            return Frequencies(torch.tensor(geometry.inv_freq, dtype=torch.float64))
+        new: Frequencies = method.frequencies(geometry, self.factor, self.length)
+        return new
 
     @cached_property
     def rewires_positions(self) -> bool:
@@ -130,22 +151,16 @@ class Plan:
         lengths = {1, 2, window // 2, window, min(window + 1, self.length), self.length}
         return any(not torch.equal(self.position_ids(n), torch.arange(n)) for n in lengths if n)
 
-    @cached_property
-    def rescales_logits(self) -> bool:
-        """Whether attention has to multiply logits at run time."""
-        return self.of("scales") is not None and self._folded_scale == 1
-
     @property
     def native(self) -> bool:
         """Whether stock tools, loading the saved checkpoint, give the same vectors at every length."""
-        return not (self.rewires_positions or self.rescales_logits or self._keeps_first)
+        return not (self.rewires_positions or self.scale_home == "attention" or self._keeps_first)
 
     def same_in_stock(self, length: int) -> bool:
         """Whether stock tools, loading the saved checkpoint, give the same vector at this length."""
         if self._keeps_first or not torch.equal(self.position_ids(length), torch.arange(length)):
             return False
-        factor = self.scale(torch.arange(length).unsqueeze(0), torch.tensor([[length]]))
-        return bool((torch.as_tensor(factor) == 1).all())
+        return self.scale_home != "attention" or self._unscaled(length)
 
     @property
     def _keeps_first(self) -> bool:
@@ -164,8 +179,7 @@ class Plan:
             not torch.equal(new.inv_freq, trained) or new.attention_factor != self.geometry.attention_factor
         ):
             return "changed"
-        position, length = torch.arange(window).unsqueeze(0), torch.tensor([[window]])
-        if not bool((torch.as_tensor(self.scale(position, length)) == 1).all()):
+        if not self._unscaled(window):
             return "changed"
         if self.of("tables"):
             probe = torch.arange(window, dtype=torch.float64).unsqueeze(1)
@@ -173,6 +187,10 @@ class Plan:
             if any(not torch.equal(rows[self.position_ids(n)], probe[:n, 0]) for n in range(1, window + 1)):
                 return "changed"
         return "adaptive" if self.rewires_positions else "exact"
+
+    def _unscaled(self, length: int) -> bool:
+        factor = self.scale(torch.arange(length).unsqueeze(0), torch.tensor([[length]]))
+        return bool((torch.as_tensor(factor) == 1).all())
 
     @property
     def cards(self) -> list[MethodCard]:
@@ -209,7 +227,7 @@ class Plan:
         return "\n".join(f"{name:<{width}}{value}" for name, value in rows.items())
 
     def _stock_note(self) -> str:
-        if self.rescales_logits or self.rewires_positions:
+        if self.rewires_positions or self.scale_home == "attention":
             what = "length-dependent positions" if self.rewires_positions else "the factor on the logits"
             return f"load the checkpoint without {what}; longspan.load restores them"
         return "rescale the first positions too; longspan.load keeps them"

@@ -30,8 +30,8 @@ def parse(text: str, kind: type[Card] = MethodCard) -> tuple[Any, ...]:
         SpecError: The text does not parse, or a name, parameter or value is not known.
 
     Example:
-        >>> parse("yarn(beta_fast=16) + log_n")
-        (YaRN(beta_fast=16.0, beta_slow=1.0, truncate=True), LogN(by=None))
+        >>> parse("yarn(beta_fast=16) + tile")
+        (YaRN(beta_fast=16.0, beta_slow=1.0, truncate=True), Tile())
     """
     try:
         tree = ast.parse(re.sub(r"(?<=[A-Za-z])-(?=[A-Za-z])", "_", text.strip()), mode="eval").body

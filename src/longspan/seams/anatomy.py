@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+QUERY_NAMES = ("query", "q_lin", "q_proj")
 TABLE_NAMES = ("position_embeddings", "embed_positions", "wpe")
 
 
@@ -60,6 +61,22 @@ def pad_offset(table: nn.Embedding) -> int:
     The RoBERTa family starts behind its padding row; OPT keeps an offset of its own.
     """
     return table.padding_idx + 1 if table.padding_idx is not None else int(getattr(table, "offset", 0))
+
+
+def query_projections(model: nn.Module) -> list[nn.Linear]:
+    """The linear layers that make queries, where a factor on them is a factor on the logits.
+
+    Empty where queries are normalised afterwards, are made together with keys and values, or where a
+    relative bias is added to the logits that the factor would miss.
+    """
+    if getattr(text_config(model), "relative_attention_num_buckets", None):
+        return []
+    return [
+        child
+        for parent in model.modules()
+        for name, child in parent.named_children()
+        if name in QUERY_NAMES and isinstance(child, nn.Linear) and not hasattr(parent, "q_norm")
+    ]
 
 
 def rotary_modules(model: nn.Module) -> list[Slot]:

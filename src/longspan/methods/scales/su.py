@@ -17,7 +17,7 @@ CARD = {
     "encodings": ("learned", "rope"),
     "training": "none",
     "cost": "none",
-    "native": "attention_factor where the whole head rotates; otherwise longspan",
+    "native": "in cos and sin, or in the weights of the query projections; else longspan",
     "claim": "part of LongRoPE as released; no table of its own",
     "best_for": "adding LongRoPE's magnitude to another map",
     "caution": "acts on short inputs as well",

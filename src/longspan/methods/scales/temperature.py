@@ -17,7 +17,7 @@ CARD = {
     "encodings": ("learned", "rope"),
     "training": "none",
     "cost": "none",
-    "native": "rope_type yarn with factor 1 where the whole head rotates; otherwise longspan",
+    "native": "in cos and sin, or in the weights of the query projections; else longspan",
     "claim": "up to 1.10 % better on LongEmbed and 0.94 % on MTEB (abstract)",
     "best_for": "long texts whose vectors crowd together",
     "caution": "chosen per model; a stored index depends on it, so use the same for queries",
