@@ -82,4 +82,7 @@ def check_methods(made: Plan) -> None:
             "but its cached keys keep the old one.",
             "on a decoder use tile, interpolate(anchors=false) or grouped(adaptive=false)",
         )
-    made.scale(torch.ones(1, 1), torch.ones(1, 1))  # a scale may refuse the model's role
+    # Methods may refuse the model as well: a role, a base, a count of factors.
+    made.scale(torch.ones(1, 1), torch.ones(1, 1))
+    if geometry.encoding == "rope":
+        made.rope_parameters  # noqa: B018 - computed here so that it is refused here

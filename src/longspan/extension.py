@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from longspan.errors import PlanError, SeamError
+from longspan.geometry import Geometry
 from longspan.inspection import inspect
 from longspan.planning import Methods, Plan, plan
 from longspan.seams import anatomy, frequencies, limits, positions, queries, scale, table
@@ -51,6 +52,7 @@ def extend(model: Any, to: int | None = None, method: Methods | Plan = None, *, 
         raise PlanError("This model is already extended.", "call restore(model) first")
     if isinstance(method, Plan):
         made = method
+        _check_same(inspect(model, window=made.geometry.window), made.geometry)
     elif to is None:
         raise PlanError("No target length was given.", "pass to=4096")
     else:
@@ -106,6 +108,13 @@ def reapply(model: Any, made: Plan) -> None:
         SeamError: The plan cannot be written into this model.
     """
     _apply(model, made, stored=True)
+
+
+def _check_same(found: Geometry, planned: Geometry) -> None:
+    facts = ("architecture", "encoding", "role", "layers", "heads", "head_dim", "hidden", "pad_offset", "base")
+    if wrong := [fact for fact in facts if getattr(found, fact) != getattr(planned, fact)]:
+        told = ", ".join(f"{fact} {getattr(found, fact)} instead of {getattr(planned, fact)}" for fact in wrong)
+        raise PlanError(f"The plan was made for another model: this one has {told}.", "plan for this model")
 
 
 def _apply(model: Any, made: Plan, *, stored: bool) -> None:

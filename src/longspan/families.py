@@ -85,7 +85,7 @@ def family_of(method: object) -> str:
         PlanError: It has no family's verb.
     """
     for name, verb in FAMILIES.items():
-        if isinstance(method, verb):
+        if isinstance(method, verb) and not isinstance(method, type):
             return name
-    verbs = ", ".join(member for family in FAMILIES.values() for member in sorted(family.__protocol_attrs__))
+    verbs = ", ".join(name for verb in FAMILIES.values() for name in vars(verb) if not name.startswith("_"))
     raise PlanError(f"{method!r} is not a method: it has none of the verbs.", f"give it one family's verbs: {verbs}")

@@ -61,7 +61,7 @@ def _from_files(source: str) -> tuple[Any, dict[str, Any]]:
         with torch.device("meta"):
             skeleton = AutoModel.from_config(config)  # type: ignore[no-untyped-call]
         extra = {name: _json(source, name) for name in ("sentence_bert_config.json", "1_Pooling/config.json")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # a broken configuration fails in every way its model class can
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InspectError(
             f"{source!r} cannot be read: {first}", "give a folder with a valid config.json, or a hub id"
@@ -90,6 +90,8 @@ def _read(model: Any, *, window: int | None, source: str, reads: int | None = No
     encoding = _encoding(config, table, rotary)
     rope = _rotation(config, rotary[0].module) if encoding == "rope" else {}
     offset = anatomy.pad_offset(table.module) if table and encoding == "learned" else 0
+    if window is not None and (not isinstance(window, int) or window < 1):
+        raise InspectError(f"window={window!r} is not a number of tokens.", "give the trained length, such as 512")
     length = window or _window(config, table, encoding, offset, rope.get("rope_parameters", {}))
     if encoding == "learned" and table and window and window > table.module.num_embeddings - offset:
         raise InspectError(
@@ -97,6 +99,10 @@ def _read(model: Any, *, window: int | None, source: str, reads: int | None = No
             "give at most that many tokens",
         )
     heads = config.num_attention_heads
+    if length < 1 or heads < 1 or not isinstance(reads or length, int):
+        raise InspectError(
+            f"{source!r} says window={length}, heads={heads}, max_seq_length={reads!r}.", "correct its configuration"
+        )
     return Geometry(
         architecture=config.model_type,
         role=_role(model, config),
@@ -165,7 +171,8 @@ def _rotation(config: Any, module: Any) -> dict[str, Any]:
     prefix = f"{layer_type}_" if layer_type else ""
     if layer_type:
         parameters = dict(parameters[layer_type])
-    if next(module.buffers()).is_meta:
+    if next(module.buffers()).dtype != torch.float32 or next(module.buffers()).is_meta:
+        # No values yet, or values rounded by a cast of the whole model: the configuration has them exactly.
         module = type(module)(config=config)
     inv_freq = getattr(module, f"{prefix}inv_freq").float().flatten().tolist()
     return {

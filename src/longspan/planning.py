@@ -227,10 +227,14 @@ class Plan:
         return "\n".join(f"{name:<{width}}{value}" for name, value in rows.items())
 
     def _stock_note(self) -> str:
-        if self.rewires_positions or self.scale_home == "attention":
-            what = "length-dependent positions" if self.rewires_positions else "the factor on the logits"
-            return f"load the checkpoint without {what}; longspan.load restores them"
-        return "rescale the first positions too; longspan.load keeps them"
+        left_out = {
+            "length-dependent positions": self.rewires_positions,
+            "the factor on the logits": self.scale_home == "attention",
+            "the untouched first positions": self._keeps_first,
+        }
+        return (
+            f"load it without {' and '.join(part for part, on in left_out.items() if on)}; longspan.load restores all"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """JSON data; ``from_json`` reads it back."""
@@ -252,7 +256,7 @@ class Plan:
         """
         try:
             return plan(Geometry.from_json(data["geometry"]), data["methods"], int(data["length"]))
-        except (KeyError, TypeError, ValueError, InspectError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, InspectError) as error:
             raise PlanError(f"The stored plan cannot be read: {error!r}.", "extend the model again") from error
 
 
@@ -272,6 +276,8 @@ def plan(geometry: Geometry, methods: Methods = None, length: int = 0) -> Plan:
         >>> plan(inspect("sentence-transformers/all-MiniLM-L6-v2"), "interpolate + log_n", 4096).short_inputs
         'adaptive'
     """
+    if not isinstance(length, int) or isinstance(length, bool):
+        raise PlanError(f"The target must be a whole number of tokens, not {length!r}.", "write to=4096")
     if length < geometry.window:
         raise PlanError(
             f"The target of {length} tokens is below the trained window of {geometry.window}.",

@@ -44,6 +44,7 @@ def encode(
     texts: Sequence[str],
     strategy: Strategy | None = None,
     *,
+    prompt: str | None = None,
     batch_tokens: int = 8192,
     on_overflow: Literal["error", "warn", "truncate"] = "warn",
     progress: str = "",
@@ -57,6 +58,7 @@ def encode(
         model: A SentenceTransformer.
         texts: Any length, empty ones included.
         strategy: ``Truncate(length)`` or ``ChunkMean(length)``; None reads as much as the model does.
+        prompt: Put in front of every text, such as "query: "; the model's default prompt when None.
         batch_tokens: Padded tokens of a batch; a longer text is a batch of its own.
         on_overflow: What to do when a text is longer than the strategy reads.
         progress: Title of a progress bar on stderr, "" for none.
@@ -74,12 +76,17 @@ def encode(
             f"A {type(model).__name__} does not pool token states into a vector.",
             "load it with sentence_transformers.SentenceTransformer",
         )
+    if isinstance(texts, str):
+        raise EncodeError("One string was given, not a list of texts.", "write [text]")
     for row, text in enumerate(texts):
         if not isinstance(text, str):
             raise EncodeError(f"Text {row} is a {type(text).__name__}, not a string.", "pass a list of strings")
     strategy = strategy or Truncate(model.max_seq_length)
+    _check_room(model, strategy)
+    if prompt is None:
+        prompt = model.prompts.get(model.default_prompt_name) or ""
     before, after = _special_tokens(model.tokenizer)
-    tokens = _tokenise(model.tokenizer, texts)
+    tokens = _tokenise(model.tokenizer, [prompt + text for text in texts])
     spans = [strategy.spans(len(ids), len(before) + len(after)) for ids in tokens]
 
     owner = np.array([row for row, parts in enumerate(spans) for _ in parts], dtype=np.int64)
@@ -87,7 +94,7 @@ def encode(
         [*before, *ids[start:end], *after] for ids, parts in zip(tokens, spans, strict=True) for start, end in parts
     ]
     encoded = Encoded(
-        _mean_by_owner(_forward(model, flat, batch_tokens, progress), owner, len(texts)),
+        strategy.merge(_forward(model, flat, batch_tokens, progress), owner, len(texts)),
         [len(ids) for ids in tokens],
         [parts[-1][1] for parts in spans],
     )
@@ -96,6 +103,16 @@ def encode(
             raise EncodeError(lost, "extend the model, or use ChunkMean")
         warnings.warn(f"{lost} Extend the model, or use ChunkMean.", stacklevel=2)
     return encoded
+
+
+def _check_room(model: Any, strategy: Strategy) -> None:
+    table = anatomy.position_table(anatomy.transformer(model))
+    room = table.module.num_embeddings - anatomy.pad_offset(table.module) if table else strategy.length
+    if strategy.length > room:
+        raise EncodeError(
+            f"A window of {strategy.length} tokens is more than the {room} rows of the position table.",
+            f"use at most {room}, or extend the model to {strategy.length}",
+        )
 
 
 def _tokenise(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
@@ -144,13 +161,3 @@ def _batches(lengths: list[int], batch_tokens: int) -> Iterator[list[int]]:
         batch.append(row)
     if batch:
         yield batch
-
-
-def _mean_by_owner(vectors: np.ndarray, owner: np.ndarray, texts: int) -> np.ndarray:
-    if len(vectors) == texts:
-        return vectors
-    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    total = np.zeros((texts, vectors.shape[1]), dtype=np.float32)
-    np.add.at(total, owner, unit)
-    mean: np.ndarray = total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
-    return mean

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from longspan.errors import EncodeError
 
 
@@ -20,6 +22,10 @@ class Truncate:
     def spans(self, tokens: int, special: int) -> list[tuple[int, int]]:
         """The first ``length - special`` of so many tokens."""
         return [(0, min(tokens, _content(self.length, special)))]
+
+    def merge(self, vectors: np.ndarray, owner: np.ndarray, texts: int) -> np.ndarray:
+        """One vector a text as it is, ``[texts, dimension]``."""
+        return vectors
 
 
 @dataclass(frozen=True)
@@ -44,8 +50,19 @@ class ChunkMean:
         last = max(tokens - size, 0)
         return [(start, min(start + size, tokens)) for start in (*range(0, last, size), last)]
 
+    def merge(self, vectors: np.ndarray, owner: np.ndarray, texts: int) -> np.ndarray:
+        """Unit means of unit vectors: ``[windows, dimension]`` and their texts to ``[texts, dimension]``."""
+        total = np.zeros((texts, vectors.shape[1]), dtype=np.float32)
+        np.add.at(total, owner, _unit(vectors))
+        return _unit(total)
+
 
 Strategy = Truncate | ChunkMean
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    unit: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return unit
 
 
 def _content(length: int, special: int) -> int:

@@ -135,10 +135,22 @@ class _Measure:
 
     def _rank(self, strategy: Strategy) -> dict[str, list[str]]:
         documents, queries = self.examples.documents, self.examples.queries
+        prompts = self.model.prompts  # as sentence-transformers' encode_document and encode_query use them
         corpus = encode(
-            self.model, list(documents.values()), strategy, on_overflow="truncate", progress=self.title
+            self.model,
+            list(documents.values()),
+            strategy,
+            prompt=prompts.get("document"),
+            on_overflow="truncate",
+            progress=self.title,
         ).vectors
-        asked = encode(self.model, list(queries.values()), Truncate(strategy.length), on_overflow="truncate").vectors
+        asked = encode(
+            self.model,
+            list(queries.values()),
+            Truncate(strategy.length),
+            prompt=prompts.get("query"),
+            on_overflow="truncate",
+        ).vectors
         corpus, asked = (v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-12) for v in (corpus, asked))
         names = list(documents)
         # A stable sort: equal scores keep the order of the ids, so that a rerun gives the same ranking.

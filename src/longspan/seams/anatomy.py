@@ -66,17 +66,23 @@ def pad_offset(table: nn.Embedding) -> int:
 def query_projections(model: nn.Module) -> list[nn.Linear]:
     """The linear layers that make queries, where a factor on them is a factor on the logits.
 
-    Empty where queries are normalised afterwards, are made together with keys and values, or where a
-    relative bias is added to the logits that the factor would miss.
+    Empty where queries are normalised or cut off afterwards, are made together with keys and values, or where
+    a relative bias is added to the logits that the factor would miss.
     """
-    if getattr(text_config(model), "relative_attention_num_buckets", None):
+    config = text_config(model)
+    if getattr(config, "relative_attention_num_buckets", None) or getattr(config, "clip_qkv", None):
         return []
     return [
         child
         for parent in model.modules()
         for name, child in parent.named_children()
-        if name in QUERY_NAMES and isinstance(child, nn.Linear) and not hasattr(parent, "q_norm")
+        if name in QUERY_NAMES and isinstance(child, nn.Linear) and _only_projects(parent)
     ]
+
+
+def _only_projects(attention: nn.Module) -> bool:
+    # Anything else may be a norm on the queries; it has many names.
+    return all(isinstance(child, (nn.Linear, nn.Dropout)) for child in attention.children())
 
 
 def rotary_modules(model: nn.Module) -> list[Slot]:

@@ -105,6 +105,7 @@ def verify(folder: str | Path, lengths: Sequence[int] = ()) -> Verification:
 
 
 def _compare(tool: str, tokens: int, got: np.ndarray, wanted: np.ndarray, expected: bool) -> Check:
+    got, wanted = got.astype(np.float64), wanted.astype(np.float64)
     cosine = float(got @ wanted / (np.linalg.norm(got) * np.linalg.norm(wanted)))
     difference = float(np.abs(got - wanted).max() / np.abs(wanted).max())
     return Check(tool, tokens, difference, cosine, expected)
