@@ -13,6 +13,7 @@ from torch import Tensor
 
 from longspan import registry, spec
 from longspan.checks import check_methods, check_model
+from longspan.description import describe
 from longspan.errors import InspectError, PlanError
 from longspan.families import Frequencies, family_of
 from longspan.geometry import Geometry
@@ -72,7 +73,9 @@ class Plan:
         folded = self.scale_home == "rotation"
         if new is None or ((self.factor == 1 or not self.of("frequencies")) and not folded):
             return None
-        kept = {k: v for k, v in geometry.rope_parameters.items() if k in ("rope_theta", "partial_rotary_factor")}
+        # In a proportional map the partial factor is no size: its last pairs are there, and stand still.
+        sizes = () if geometry.rope_type == "proportional" else ("partial_rotary_factor",)
+        kept = {k: v for k, v in geometry.rope_parameters.items() if k in ("rope_theta", *sizes)}
         kept.setdefault("rope_theta", geometry.base)
         native = getattr(self.of("frequencies"), "native", None)
         if native and geometry.rope_type == "default" and not folded:
@@ -154,16 +157,17 @@ class Plan:
     @property
     def native(self) -> bool:
         """Whether stock tools, loading the saved checkpoint, give the same vectors at every length."""
-        return not (self.rewires_positions or self.scale_home == "attention" or self._keeps_first)
+        return not (self.rewires_positions or self.scale_home == "attention" or self.keeps_first)
 
     def same_in_stock(self, length: int) -> bool:
         """Whether stock tools, loading the saved checkpoint, give the same vector at this length."""
-        if self._keeps_first or not torch.equal(self.position_ids(length), torch.arange(length)):
+        if self.keeps_first or not torch.equal(self.position_ids(length), torch.arange(length)):
             return False
         return self.scale_home != "attention" or self._unscaled(length)
 
     @property
-    def _keeps_first(self) -> bool:
+    def keeps_first(self) -> bool:
+        """Whether the first positions keep the trained rotation."""
         return self.frequencies is not None and self.frequencies.first > 0
 
     @cached_property
@@ -201,40 +205,7 @@ class Plan:
 
     def describe(self) -> str:
         """What changes, what it costs and where it comes from, as aligned text."""
-        geometry = self.geometry
-        size = 2 if geometry.dtype in ("bfloat16", "float16") else 4
-        position_bytes = (
-            self.length * geometry.hidden * size if geometry.encoding == "learned" else geometry.rotary_dim * 2
-        )
-        rows = {
-            "length": f"{geometry.window} -> {self.length} tokens ({self.factor:g}x)",
-            "methods": spec.short(self.methods) or "none: positions beyond the window are used untrained",
-            "short inputs": self.short_inputs,
-            "stock tools": "same vectors at every length" if self.native else self._stock_note(),
-            "position data": f"{position_bytes:,} bytes",
-        }
-        if geometry.role == "decoder":
-            rows["KV cache"] = f"{geometry.cache_bytes(self.length):,} bytes a sequence at {self.length} tokens"
-        rows["attention"] = f"{self.factor**2:g}x the score pairs of {geometry.window} tokens"
-        for card in self.cards:
-            rows.setdefault("training", card.training)
-            if card.training == "required":
-                rows["training"] = f"required by {card.name}: expect losses without it"
-            rows[f"source {card.name}" if len(self.methods) > 1 else "source"] = (
-                f"{card.authors} {card.year}, {card.source}"
-            )
-        width = max(map(len, rows)) + 2
-        return "\n".join(f"{name:<{width}}{value}" for name, value in rows.items())
-
-    def _stock_note(self) -> str:
-        left_out = {
-            "length-dependent positions": self.rewires_positions,
-            "the factor on the logits": self.scale_home == "attention",
-            "the untouched first positions": self._keeps_first,
-        }
-        return (
-            f"load it without {' and '.join(part for part, on in left_out.items() if on)}; longspan.load restores all"
-        )
+        return describe(self)
 
     def to_json(self) -> dict[str, Any]:
         """JSON data; ``from_json`` reads it back."""
