@@ -68,7 +68,8 @@ def test_plain_sentence_transformers_reads_a_4000_token_document(tiled: Path, tm
 
 def test_verify_passes_and_says_where_stock_tools_differ(tmp_path: Path) -> None:
     found = longspan.verify(extended_folder(tmp_path, "interpolate", 640))
-    assert found.passed and found.reference == "the original, extended anew"
+    assert found.passed
+    assert found.reference == "the original, extended anew"
     short = [check for check in found.checks if check.tokens <= 512]
     long = [check for check in found.checks if check.tokens > 512]
     assert {check.tokens for check in found.checks} == {16, 511, 512, 513, 640}
@@ -106,7 +107,15 @@ def test_load_restores_what_stock_tools_cannot_hold(method: str, tmp_path: Path)
 
 def test_the_model_card_says_what_was_done(tmp_path: Path) -> None:
     card = (extended_folder(tmp_path, "interpolate + log_n") / "README.md").read_text()
-    for fact in ("512", "1024", "`interpolate + log_n`", MODEL, "license: apache-2.0", "arXiv:2404.12096", "original's"):
+    for fact in (
+        "512",
+        "1024",
+        "`interpolate + log_n`",
+        MODEL,
+        "license: apache-2.0",
+        "arXiv:2404.12096",
+        "original's",
+    ):
         assert fact in card, fact
     assert f'longspan extend {MODEL} --to 1024 --method "interpolate + log_n"' in card
 

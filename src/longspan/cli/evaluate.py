@@ -21,7 +21,9 @@ def evaluate(
     method: Annotated[list[str] | None, typer.Option("--method", "-m", help="A specification; repeatable.")] = None,
     to: Annotated[int | None, typer.Option("--to", help="Target length; the largest length when not given.")] = None,
     window: Window = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="JSON lines to append the scores to.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="JSON lines to add scores to, and to go on from.")
+    ] = None,
     device: Device = None,
     dtype: DType = None,
     seed: Seed = 0,
@@ -30,7 +32,7 @@ def evaluate(
     """Measure a model by length, extended or not, with truncation and chunk averaging beside it."""
     from longspan.errors import SpecError
     from longspan.evaluation.run import evaluate as measure
-    from longspan.evaluation.score import append, markdown
+    from longspan.evaluation.score import append, markdown, read
     from longspan.storage.load import load
 
     quiet()
@@ -38,10 +40,18 @@ def evaluate(
         tokens = [int(part) for part in lengths.split(",") if part.strip()]
     except ValueError:
         raise SpecError(f"--lengths {lengths!r} is not a list of numbers.", "write 512,1024,2048") from None
-    scores = []
-    loaded = load(model, device=device, dtype=dtype)
+    scores = read(out) if out and out.exists() else []
+    loaded, known = load(model, device=device, dtype=dtype), tuple(scores)
     for score in measure(
-        loaded, benchmark, tokens, to=to, methods=method or (), window=window, seed=seed, progress=not as_json
+        loaded,
+        benchmark,
+        tokens,
+        to=to,
+        methods=method or (),
+        window=window,
+        seed=seed,
+        known=known,
+        progress=not as_json,
     ):
         scores.append(score)
         if out:

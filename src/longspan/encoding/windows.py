@@ -53,16 +53,17 @@ class ChunkMean:
     def merge(self, vectors: np.ndarray, owner: np.ndarray, texts: int) -> np.ndarray:
         """Unit means of unit vectors: ``[windows, dimension]`` and their texts to ``[texts, dimension]``."""
         total = np.zeros((texts, vectors.shape[1]), dtype=np.float32)
-        np.add.at(total, owner, _unit(vectors))
-        return _unit(total)
+        np.add.at(total, owner, unit(vectors))
+        return unit(total)
 
 
 Strategy = Truncate | ChunkMean
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    unit: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return unit
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors of length 1, ``[rows, dimension]``; a zero vector stays zero."""
+    scaled: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return scaled
 
 
 def _content(length: int, special: int) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 
 from longspan import spec
 from longspan.encoding.run import encode
-from longspan.encoding.windows import Truncate
+from longspan.encoding.windows import Truncate, unit
 from longspan.evaluation.run import score
 from longspan.evaluation.score import Score
 from longspan.extension import extended, plan_of
@@ -64,6 +64,4 @@ def short_drift(
 
 
 def _vectors(model: Any, texts: Sequence[str], length: int) -> np.ndarray:
-    vectors = encode(model, texts, Truncate(length), on_overflow="truncate").vectors.astype(np.float64)
-    unit: np.ndarray = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return unit
+    return unit(encode(model, texts, Truncate(length), on_overflow="truncate").vectors.astype(np.float64))

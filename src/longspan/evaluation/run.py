@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cache
 from importlib.metadata import version
@@ -17,11 +19,12 @@ from longspan import __version__, spec
 from longspan.benchmarks.retrieval import Retrieval
 from longspan.card import BenchmarkCard
 from longspan.encoding.run import encode
-from longspan.encoding.windows import ChunkMean, Strategy, Truncate
-from longspan.errors import BenchmarkError
+from longspan.encoding.windows import ChunkMean, Strategy, Truncate, unit
+from longspan.errors import BenchmarkError, PlanError
 from longspan.evaluation.score import Score
 from longspan.extension import extended, plan_of
 from longspan.inspection import inspect
+from longspan.planning import Plan, plan
 from longspan.seams import anatomy
 
 PACKAGES = ("torch", "transformers", "sentence-transformers")
@@ -36,6 +39,7 @@ def evaluate(
     methods: Sequence[str] = (),
     window: int | None = None,
     seed: int = 0,
+    known: Sequence[Score] = (),
     progress: bool = False,
 ) -> Iterator[Score]:
     """Measure a model as it is, and extended by each method.
@@ -52,6 +56,7 @@ def evaluate(
         methods: Specifications, each measured by itself.
         window: Trained length in tokens, where it is not what the model says.
         seed: Seed of the benchmarks.
+        known: Scores of an earlier run; what they hold is not measured again.
         progress: Show progress bars on stderr.
 
     Yields:
@@ -59,28 +64,56 @@ def evaluate(
 
     Raises:
         BenchmarkError: A benchmark cannot be built.
-        PlanError: A method does not fit; nothing was measured for it.
+        PlanError: A method does not fit; nothing was measured.
     """
     chosen = spec.parse(benchmarks, BenchmarkCard) if isinstance(benchmarks, str) else tuple(benchmarks)
+    arms = _arms(model, to or max([*lengths, 0]), methods, window)
     sets = [(b, examples) for b in chosen for examples in _sets(b, lengths, seed)]
-    target = to or max([*lengths, 0])
-    if made := plan_of(model):
-        arms: list[tuple[str, str, Strategy]] = [(spec.short(made.methods), "", Truncate(made.length))]
-    else:
-        size = window or inspect(model).window
-        arms = [("", "", Truncate(size)), ("", "", ChunkMean(size, limit=target))]
-        arms += [("", method, Truncate(target)) for method in methods]
-    for name, method, strategy in arms:
+    name = str(anatomy.transformer(model).config._name_or_path)
+    done = {(k.model, k.strategy, k.plan, k.window, k.benchmark, k.task, k.length, k.seed) for k in known}
+    for arm in arms:
         for benchmark, examples in sets:
-            title = f"{method or name or type(strategy).__name__} {examples.name} {examples.length or ''}"
-            measure = _Measure(model, benchmark, examples, seed, title.strip() if progress else "")
-            if method:
-                with extended(model, target, method, window=window) as longer:
-                    label = spec.short(plan.methods) if (plan := plan_of(longer)) else ""
-                    yield from measure("extend", label or "none", strategy)
-            else:
-                kind = "extend" if name else ("chunk_mean" if isinstance(strategy, ChunkMean) else "truncate")
-                yield from measure(kind, name, strategy)
+            what = (arm.kind, arm.label, arm.strategy.length, examples.name, repr(benchmark), examples.length, seed)
+            if (name, *what) in done:
+                continue
+            title = f"{arm.label or arm.kind} {examples.name} {examples.length or ''}".strip() if progress else ""
+            with extended(model, method=arm.plan) if arm.plan else nullcontext():
+                yield from _measure(model, benchmark, examples, arm, seed, title)
+
+
+@dataclass(frozen=True)
+class _Arm:
+    """One way to read long inputs.
+
+    Attributes:
+        kind: truncate, chunk_mean or extend.
+        label: Specification of the methods, "" where there are none.
+        strategy: The windows.
+        plan: What to extend the model by while it is measured; None leaves it as it is.
+    """
+
+    kind: str
+    label: str
+    strategy: Strategy
+    plan: Plan | None = None
+
+
+def _arms(model: Any, target: int, methods: Sequence[str], window: int | None) -> list[_Arm]:
+    if made := plan_of(model):
+        if methods:
+            raise PlanError("The model is extended already, so no method can be measured on it.", "load the original")
+        return [_Arm("extend", _label(made), Truncate(made.length))]
+    geometry = inspect(model, window=window)
+    plans = [plan(geometry, method, target) for method in methods]  # all checked before any is measured
+    return [
+        _Arm("truncate", "", Truncate(geometry.window)),
+        _Arm("chunk_mean", "", ChunkMean(geometry.window, limit=max(target, geometry.window))),
+        *(_Arm("extend", _label(made), Truncate(target), made) for made in plans),
+    ]
+
+
+def _label(made: Plan) -> str:
+    return spec.short(made.methods) or "none"
 
 
 def _sets(benchmark: Any, lengths: Sequence[int], seed: int) -> Iterator[Retrieval]:
@@ -94,68 +127,43 @@ def _sets(benchmark: Any, lengths: Sequence[int], seed: int) -> Iterator[Retriev
         yield benchmark.examples(length, seed)
 
 
-class _Measure:
-    """One benchmark at one length, ready to be measured under several readings."""
+def _measure(model: Any, benchmark: Any, examples: Retrieval, arm: _Arm, seed: int, title: str) -> Iterator[Score]:
+    start = time.perf_counter()
+    rankings = _rank(model, examples, arm.strategy, title)
+    seconds = time.perf_counter() - start
+    results = {query: benchmark.score(examples.relevant[query], ranking) for query, ranking in rankings.items()}
+    groups: dict[float | None, list[str]] = {None: list(results)}
+    if getattr(benchmark, "depths", 0):
+        for query in results:
+            groups.setdefault(examples.depth[query], []).append(query)
+    for depth, queries in groups.items():
+        for metric in results[queries[0]]:
+            yield score(
+                model,
+                strategy=arm.kind,
+                plan=arm.label,
+                window=arm.strategy.length,
+                benchmark=examples.name,
+                task=repr(benchmark),
+                length=examples.length,
+                depth=depth,
+                metric=metric,
+                values=[results[query][metric] for query in queries],
+                seed=seed,
+                seconds=seconds,
+            )
 
-    def __init__(self, model: Any, benchmark: Any, examples: Retrieval, seed: int, title: str) -> None:
-        self.model = model
-        self.benchmark = benchmark
-        self.examples = examples
-        self.seed = seed
-        self.title = title
 
-    def __call__(self, kind: str, plan: str, strategy: Strategy) -> Iterator[Score]:
-        start = time.perf_counter()
-        rankings = self._rank(strategy)
-        seconds = time.perf_counter() - start
-        results = {
-            query: self.benchmark.score(self.examples.relevant[query], ranking) for query, ranking in rankings.items()
-        }
-        groups: dict[float | None, list[str]] = {None: list(results)}
-        if getattr(self.benchmark, "depths", 0):
-            for query in results:
-                groups.setdefault(_bin(self.examples.depth[query], self.benchmark.depths), []).append(query)
-        for depth, queries in groups.items():
-            for metric in results[queries[0]]:
-                values = [results[query][metric] for query in queries]
-                yield score(
-                    self.model,
-                    strategy=kind,
-                    plan=plan,
-                    window=strategy.length,
-                    benchmark=self.examples.name,
-                    task=repr(self.benchmark),
-                    length=self.examples.length,
-                    depth=depth,
-                    metric=metric,
-                    values=values,
-                    seed=self.seed,
-                    seconds=seconds,
-                )
-
-    def _rank(self, strategy: Strategy) -> dict[str, list[str]]:
-        documents, queries = self.examples.documents, self.examples.queries
-        prompts = self.model.prompts  # as sentence-transformers' encode_document and encode_query use them
-        corpus = encode(
-            self.model,
-            list(documents.values()),
-            strategy,
-            prompt=prompts.get("document"),
-            on_overflow="truncate",
-            progress=self.title,
-        ).vectors
-        asked = encode(
-            self.model,
-            list(queries.values()),
-            Truncate(strategy.length),
-            prompt=prompts.get("query"),
-            on_overflow="truncate",
-        ).vectors
-        corpus, asked = (v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-12) for v in (corpus, asked))
-        names = list(documents)
-        # A stable sort: equal scores keep the order of the ids, so that a rerun gives the same ranking.
-        order = np.argsort(-(asked @ corpus.T), axis=1, kind="stable")[:, :10]
-        return {query: [names[i] for i in row] for query, row in zip(queries, order.tolist(), strict=True)}
+def _rank(model: Any, examples: Retrieval, strategy: Strategy, title: str) -> dict[str, list[str]]:
+    documents, queries = examples.documents, examples.queries
+    prompts = model.prompts  # as sentence-transformers' encode_document and encode_query use them
+    options: dict[str, Any] = {"on_overflow": "truncate"}
+    read = encode(model, list(documents.values()), strategy, prompt=prompts.get("document"), progress=title, **options)
+    asked = encode(model, list(queries.values()), Truncate(strategy.length), prompt=prompts.get("query"), **options)
+    # A stable sort: equal scores keep the order of the ids, so that a rerun gives the same ranking.
+    order = np.argsort(-(unit(asked.vectors) @ unit(read.vectors).T), axis=1, kind="stable")[:, :10]
+    names = list(documents)
+    return {query: [names[i] for i in row] for query, row in zip(queries, order.tolist(), strict=True)}
 
 
 def score(model: Any, *, values: Sequence[float], **facts: Any) -> Score:
@@ -188,10 +196,6 @@ def _peak_bytes(model: Any) -> int:
     peak = torch.cuda.max_memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
     return int(peak)
-
-
-def _bin(depth: float, depths: int) -> float:
-    return (min(int(depth * depths), depths - 1) + 0.5) / depths
 
 
 @cache

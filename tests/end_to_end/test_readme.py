@@ -1,0 +1,55 @@
+"""The README is true: its Python runs, its output is what is printed, its copies are current."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from longspan.cli import app
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    (code,) = [block for block in blocks("python") if block.startswith("import longspan")]
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out.splitlines()[-1] == "True"
+    assert (tmp_path / "minilm-4096" / "model.safetensors").exists()
+
+
+def test_the_commands_print_what_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shown = re.split(r"^\$ longspan ", "".join(blocks("console")), flags=re.MULTILINE)[1:]
+    assert len(shown) >= 2
+    for one in shown:
+        command, _, output = one.partition("\n")
+        done = CliRunner().invoke(app, shlex.split(command))
+        assert done.exit_code == 0, done.output
+        assert done.stdout.strip() == output.strip()
+
+
+def test_the_shown_method_is_the_whole_file() -> None:
+    shown = [block for block in blocks("python") if not block.startswith("import longspan")]
+    assert shown == [(ROOT / "src/longspan/methods/frequencies/pi.py").read_text()]
+
+
+def test_what_is_generated_is_current() -> None:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec
+    assert spec.loader
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    scores = {name: generate.read(ROOT / "results" / name) for name in generate.MEASURED}
+    assert generate.with_table(README, scores) == README, "run python docs/generate.py"
+    assert generate.page(scores) == (ROOT / "docs" / "methods.md").read_text(), "run python docs/generate.py"
