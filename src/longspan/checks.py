@@ -84,5 +84,10 @@ def check_methods(made: Plan) -> None:
         )
     # Methods may refuse the model as well: a role, a base, a count of factors.
     made.scale(torch.ones(1, 1), torch.ones(1, 1))
-    if geometry.encoding == "rope":
-        made.rope_parameters  # noqa: B018 - computed here so that it is refused here
+    new, trained = made.frequencies, torch.tensor(geometry.inv_freq, dtype=torch.float64)
+    if new and "frequencies" in owners and made.factor > 1 and torch.equal(new.inv_freq, trained):
+        raise PlanError(
+            f"{spec.short([owners['frequencies']])} leaves the rotation of this {geometry.architecture} as it is "
+            f"at {made.length} tokens.",
+            "leave it out, or change its parameters",
+        )

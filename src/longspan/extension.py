@@ -12,8 +12,6 @@ from longspan.inspection import inspect
 from longspan.planning import Methods, Plan, plan
 from longspan.seams import anatomy, frequencies, limits, positions, queries, scale, table
 
-_ATTRIBUTE = "_longspan"
-
 
 class _Applied:
     """What was done to a model, kept on it."""
@@ -70,8 +68,8 @@ def restore(model: Any) -> Any:
     Raises:
         SeamError: The model is not extended, or was loaded or copied extended.
     """
-    inner = anatomy.transformer(model)
-    applied: _Applied | None = getattr(inner, _ATTRIBUTE, None)
+    owner = anatomy.transformer(model).base_model
+    applied: _Applied | None = getattr(owner, anatomy.APPLIED, None)
     if applied is None or not applied.undos:
         raise SeamError(
             "There is nothing to take back: the model is not extended, or was loaded or copied in that state.",
@@ -79,7 +77,7 @@ def restore(model: Any) -> Any:
         )
     for undo in reversed(applied.undos):
         undo()
-    delattr(inner, _ATTRIBUTE)
+    delattr(owner, anatomy.APPLIED)
     return model
 
 
@@ -97,7 +95,7 @@ def extended(
 
 def plan_of(model: Any) -> Plan | None:
     """The plan a model was extended by, None when it was not."""
-    applied: _Applied | None = getattr(anatomy.transformer(model), _ATTRIBUTE, None)
+    applied: _Applied | None = getattr(anatomy.transformer(model).base_model, anatomy.APPLIED, None)
     return applied.plan if applied else None
 
 
@@ -138,4 +136,4 @@ def _apply(model: Any, made: Plan, *, stored: bool) -> None:
         for undo in reversed(undos):
             undo()
         raise
-    setattr(inner, _ATTRIBUTE, _Applied(made, [] if stored else undos))
+    setattr(inner.base_model, anatomy.APPLIED, _Applied(made, [] if stored else undos))

@@ -98,7 +98,7 @@ def _read(model: Any, *, window: int | None, source: str, reads: int | None = No
             f"window={window} exceeds the {table.module.num_embeddings - offset} rows of the position table.",
             "give at most that many tokens",
         )
-    heads = config.num_attention_heads
+    heads, live = config.num_attention_heads, getattr(model.base_model, anatomy.APPLIED, None)
     if length < 1 or heads < 1 or not isinstance(reads or length, int):
         raise InspectError(
             f"{source!r} says window={length}, heads={heads}, max_seq_length={reads!r}.", "correct its configuration"
@@ -121,7 +121,7 @@ def _read(model: Any, *, window: int | None, source: str, reads: int | None = No
         scalable_queries=len(anatomy.query_projections(model)) == config.num_hidden_layers,
         layer_types=tuple(getattr(config, "layer_types", None) or ()),
         reach=_reach(config),
-        extended=getattr(config, "longspan", None),
+        extended=live.plan.to_json() if live else getattr(config, "longspan", None),
         source=source,
         **rope,
     )

@@ -17,16 +17,14 @@ from longspan.seams import anatomy
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """Vectors and what they have read.
+class Account:
+    """What the windows read of each text.
 
     Attributes:
-        vectors: float32 ``[texts, dimension]``, in the order of the texts.
         given: Tokens of each text, special ones not counted.
         used: Tokens of each text that a window has read.
     """
 
-    vectors: np.ndarray
     given: list[int]
     used: list[int]
 
@@ -37,6 +35,17 @@ class Encoded:
             return ""
         share = 1 - sum(used for _, used in cut) / sum(given for given, _ in cut)
         return f"{len(cut)} of {len(self.given)} inputs lost {share:.0%} of their tokens."
+
+
+@dataclass(frozen=True)
+class Encoded(Account):
+    """Vectors and what they have read.
+
+    Attributes:
+        vectors: float32 ``[texts, dimension]``, in the order of the texts.
+    """
+
+    vectors: np.ndarray
 
 
 def encode(
@@ -89,20 +98,18 @@ def encode(
     tokens = _tokenise(model.tokenizer, [prompt + text for text in texts])
     spans = [strategy.spans(len(ids), len(before) + len(after)) for ids in tokens]
 
+    account = Account([len(ids) for ids in tokens], [parts[-1][1] for parts in spans])
+    if (lost := account.overflow()) and on_overflow != "truncate":
+        if on_overflow == "error":
+            raise EncodeError(lost, "extend the model, or use ChunkMean")
+        warnings.warn(f"{lost} Extend the model, or use ChunkMean.", stacklevel=2)
+
     owner = np.array([row for row, parts in enumerate(spans) for _ in parts], dtype=np.int64)
     flat = [
         [*before, *ids[start:end], *after] for ids, parts in zip(tokens, spans, strict=True) for start, end in parts
     ]
-    encoded = Encoded(
-        strategy.merge(_forward(model, flat, batch_tokens, progress), owner, len(texts)),
-        [len(ids) for ids in tokens],
-        [parts[-1][1] for parts in spans],
-    )
-    if (lost := encoded.overflow()) and on_overflow != "truncate":
-        if on_overflow == "error":
-            raise EncodeError(lost, "extend the model, or use ChunkMean")
-        warnings.warn(f"{lost} Extend the model, or use ChunkMean.", stacklevel=2)
-    return encoded
+    vectors = strategy.merge(_forward(model, flat, batch_tokens, progress), owner, len(texts))
+    return Encoded(account.given, account.used, vectors)
 
 
 def _check_room(model: Any, strategy: Strategy) -> None:

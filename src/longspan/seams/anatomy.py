@@ -8,6 +8,9 @@ from typing import Any
 from torch import nn
 
 QUERY_NAMES = ("query", "q_lin", "q_proj")
+APPLIED = "_longspan"
+"""Attribute of the base model, shared by every wrapper around it, that holds what was done to it."""
+
 TABLE_NAMES = ("position_embeddings", "embed_positions", "wpe")
 
 

@@ -17,7 +17,7 @@ def check_betas(beta_fast: float, beta_slow: float) -> None:
     Raises:
         PlanError: Not ``beta_fast > beta_slow > 0``.
     """
-    if not beta_fast > beta_slow > 0:
+    if not math.inf > beta_fast > beta_slow > 0:
         raise PlanError(
             f"beta_fast={beta_fast:g} must exceed beta_slow={beta_slow:g}, and both must exceed 0.",
             "the paper's values are 32 and 1",

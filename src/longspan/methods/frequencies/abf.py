@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +47,7 @@ class ABF:
         trained = torch.tensor(geometry.inv_freq, dtype=torch.float64)
         if factor <= 1:
             return Frequencies(trained)
-        if self.base < geometry.base:
+        if not geometry.base <= self.base < math.inf:
             raise PlanError(
                 f"abf(base={self.base:g}) is below the trained base {geometry.base:g}.",
                 f"give a base above {geometry.base:g}, or use ntk",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -38,7 +39,7 @@ class GiraffePower:
 
     def __post_init__(self) -> None:
         """Refuse an exponent that would speed pairs up."""
-        if self.exponent <= 0:
+        if not 0 < self.exponent < math.inf:
             raise PlanError(
                 f"giraffe_power(exponent={self.exponent:g}) changes nothing or speeds pairs up.", "give 0.5"
             )

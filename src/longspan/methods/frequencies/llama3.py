@@ -45,7 +45,7 @@ class Llama3:
 
     def __post_init__(self) -> None:
         """Refuse bands that overlap."""
-        if not self.high_freq_factor > self.low_freq_factor > 0:
+        if not math.inf > self.high_freq_factor > self.low_freq_factor > 0:
             raise PlanError(
                 f"high_freq_factor={self.high_freq_factor:g} must exceed low_freq_factor={self.low_freq_factor:g}, "
                 "and both must exceed 0.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +44,7 @@ class NTK:
 
     def __post_init__(self) -> None:
         """Refuse a factor that would shrink the window."""
-        if self.factor is not None and self.factor < 1:
+        if self.factor is not None and not 1 <= self.factor < math.inf:
             raise PlanError(f"ntk(factor={self.factor}) would shrink the window.", "give a factor of 1 or more")
 
     def frequencies(self, geometry: Geometry, factor: float, length: int) -> Frequencies:

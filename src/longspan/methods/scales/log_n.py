@@ -61,5 +61,5 @@ class LogN:
                 "use log_n(by='position') on a decoder",
             )
         by_position = (self.by or ("length" if geometry.role == "encoder" else "position")) == "position"
-        tokens = position + 1 if by_position else length
-        return (torch.log(tokens.clamp(min=1).double()) / math.log(self.base or geometry.window)).clamp(min=1)
+        tokens, base = position + 1 if by_position else length, self.base or geometry.window
+        return (torch.log(tokens.clamp(min=1).double()) / math.log(base)).clamp(min=1)

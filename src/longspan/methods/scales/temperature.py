@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -36,9 +37,11 @@ class Temperature:
     tau: float = 0.9
 
     def __post_init__(self) -> None:
-        """Refuse a temperature that is not positive."""
-        if self.tau <= 0:
-            raise PlanError(f"temperature(tau={self.tau:g}) is not positive.", "the paper's grid runs from 0.7 to 1")
+        """Refuse a temperature that is not a positive number."""
+        if not 0 < self.tau < math.inf:
+            raise PlanError(
+                f"temperature(tau={self.tau:g}) is not a positive number.", "the paper's grid runs from 0.7 to 1"
+            )
 
     def scale(self, position: Tensor, length: Tensor, geometry: Geometry, target: int) -> float:
         """``1 / tau`` for every input."""
