@@ -54,9 +54,9 @@ def short(components: Sequence[Any]) -> str:
 
 
 def _short(component: Any) -> str:
-    name = type(component).__module__.rsplit(".", 1)[-1]
-    given = [(f.name, getattr(component, f.name)) for f in fields(component)]
-    changed = ", ".join(f"{f.name}={v!r}" for f, (_, v) in zip(fields(component), given, strict=True) if v != f.default)
+    module, values = type(component).__module__, {f.name: getattr(component, f.name) for f in fields(component)}
+    name = module.rsplit(".", 1)[-1] if module.startswith("longspan.") else type(component).__name__
+    changed = ", ".join(f"{f.name}={values[f.name]!r}" for f in fields(component) if values[f.name] != f.default)
     return f"{name}({changed})" if changed else name
 
 

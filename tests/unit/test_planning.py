@@ -137,7 +137,7 @@ def test_a_method_that_does_not_reach_the_target_is_refused() -> None:
 
 
 def test_a_plan_of_ones_own_method_describes_itself() -> None:
-    assert "test_planning" in plan(ROPE, Near(), 4096).describe()
+    assert "methods        Near" in plan(ROPE, Near(), 4096).describe()
 
 
 def test_a_description_shows_the_numbers_of_a_decoder() -> None:
