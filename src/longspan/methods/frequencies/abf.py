@@ -21,7 +21,7 @@ CARD = {
     "training": "required",
     "cost": "none",
     "native": "a new rope_theta",
-    "claim": "base 500,000 beats PI and xPos in continued pretraining of Llama 2 to 32k (section 4.1)",
+    "claim": "effective windows of up to 32,768 tokens by continued pretraining of Llama 2 (abstract)",
     "best_for": "continued pretraining at the new length",
     "caution": "the base is a choice of the trainer, not a function of the length",
     "aliases": ("raised_base", "adjusted_base_frequency"),
@@ -30,7 +30,7 @@ CARD = {
 
 @dataclass(frozen=True)
 class ABF:
-    """Replace the base (Xiong et al. 2023, section 4.1): ``theta'_c = base^(-2c/d)``.
+    """Replace the base (Xiong et al. 2023): ``theta'_c = base^(-2c/d)``.
 
     Args:
         base: The new RoPE theta, unitless; at least the trained one.

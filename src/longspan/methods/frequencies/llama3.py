@@ -21,7 +21,7 @@ CARD = {
     "training": "required",
     "cost": "none",
     "native": "rope_type llama3",
-    "claim": "Llama 3.1 8B scores 98.8 on multi-needle at 128k after long-context pretraining (Table 21)",
+    "claim": "a context window of up to 128K tokens in the released models (abstract); no figure for the map alone",
     "best_for": "checkpoints trained with it, and continued training like theirs",
     "caution": "no temperature; an untrained model gains less than with yarn",
     "aliases": ("llama31",),
