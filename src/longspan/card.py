@@ -34,6 +34,7 @@ class Card:
     """
 
     room: ClassVar[str]
+    noun: ClassVar[str]
 
     name: str
     family: str
@@ -60,6 +61,7 @@ class MethodCard(Card):
     """
 
     room: ClassVar[str] = "methods"
+    noun: ClassVar[str] = "method"
 
     encodings: tuple[str, ...]
     roles: tuple[str, ...] = ("encoder", "decoder")
@@ -82,12 +84,31 @@ class BenchmarkCard(Card):
     """
 
     room: ClassVar[str] = "benchmarks"
+    noun: ClassVar[str] = "benchmark"
 
     task: str
     metrics: tuple[str, ...]
     scope: str
     diffusion: str
     licence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrategyCard(Card):
+    """The card of a recipe around a model that is left as it is.
+
+    Attributes:
+        vectors: How many a document gets: one or several.
+        cost: What is computed and stored, beside one window.
+        best_for: When to choose it.
+    """
+
+    room: ClassVar[str] = "strategies"
+    noun: ClassVar[str] = "strategy"
+
+    vectors: str
+    cost: str
+    best_for: str
 
 
 def read_card(path: Path, kind: type[AnyCard]) -> AnyCard:

@@ -1,6 +1,6 @@
 """Finds every component by walking folders, and loads one by name.
 
-A component is one file in ``methods/<family>/`` or ``benchmarks/``: its name is the
+A component is one file in ``methods/<family>/``, ``strategies/<family>/`` or ``benchmarks/``: its name is the
 file's name, its card the literal ``CARD``, and its class the dataclass of the same name
 (case and underscores ignored). There is no list to update.
 """
@@ -13,11 +13,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from longspan.card import BenchmarkCard, Card, MethodCard, read_card
+from longspan.card import BenchmarkCard, Card, MethodCard, StrategyCard, read_card
 from longspan.errors import CardError, SpecError
 
 _PACKAGE = Path(__file__).parent
-_KINDS: dict[str, type[Card]] = {kind.room: kind for kind in (MethodCard, BenchmarkCard)}
+_KINDS: dict[str, type[Card]] = {kind.room: kind for kind in (MethodCard, BenchmarkCard, StrategyCard)}
 
 
 def methods() -> dict[str, MethodCard]:
@@ -30,12 +30,17 @@ def benchmarks() -> dict[str, BenchmarkCard]:
     return {card.name: card for card in _cards("benchmarks") if isinstance(card, BenchmarkCard)}
 
 
+def strategies() -> dict[str, StrategyCard]:
+    """Cards of every strategy, by name, without importing any of them."""
+    return {card.name: card for card in _cards("strategies") if isinstance(card, StrategyCard)}
+
+
 def load(name: str, kind: type[Card]) -> type[Any]:
     """Import the class of a component.
 
     Args:
         name: Name or alias; case, dashes and underscores are ignored.
-        kind: ``MethodCard`` or ``BenchmarkCard``: the room to look in.
+        kind: The card whose room is looked in.
 
     Raises:
         SpecError: No component has that name.
@@ -47,7 +52,7 @@ def load(name: str, kind: type[Card]) -> type[Any]:
         close = difflib.get_close_matches(plain(name), names, n=1, cutoff=0.5)
         known = ", ".join(sorted({card.name for card in names.values()}))
         nearest = f"did you mean {names[close[0]].name}? " if close else ""
-        raise SpecError(f"There is no {kind.room[:-1]} named {name!r}.", f"{nearest}known: {known}")
+        raise SpecError(f"There is no {kind.noun} named {name!r}.", f"{nearest}known: {known}")
     family = "" if card.family == kind.room else f".{card.family}"
     module = importlib.import_module(f"longspan.{kind.room}{family}.{card.name}")
     for value in vars(module).values():

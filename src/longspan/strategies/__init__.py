@@ -1,0 +1,1 @@
+"""Recipes around a model that is left as it is; one folder = one family, one recipe = one file."""
