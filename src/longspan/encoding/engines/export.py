@@ -1,0 +1,174 @@
+"""Export of a model, extended or not, to ONNX, and the proof that what was exported is the model."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import warnings
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from longspan.encoding.engines.torch_ import depends_on_batch
+from longspan.encoding.engines.twin import pad_token, twin
+from longspan.errors import EncodeError
+from longspan.seams import anatomy
+
+INPUTS, OUTPUT = ("input_ids", "attention_mask"), "last_hidden_state"
+_LEAST = 0.99999
+"""Smallest cosine of an exported token state and the model's."""
+
+_LONGEST = 1024
+"""Tokens of the longest input that is compared."""
+
+_OPSET = 18
+
+
+class Traceable(nn.Module):
+    """Ids and mask ``[rows, tokens]`` to last hidden states ``[rows, tokens, width]``.
+
+    Args:
+        model: A twin, for it gets plain attention or the fused kind.
+        attention: "eager" or "sdpa"; left as it is where the model has no choice.
+    """
+
+    def __init__(self, model: Any, attention: str) -> None:
+        super().__init__()
+        self.model = model
+        with contextlib.suppress(ValueError, ImportError):
+            model.set_attn_implementation(attention)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """The transformer's states."""
+        states: Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return states
+
+
+def traceable(model: Any, layers: int | None, attention: str) -> Traceable:
+    """What can be exported of a pipeline or transformers model: a float32 twin on the CPU.
+
+    Raises:
+        EncodeError: What the model does to an input depends on how long it is, which no trace follows.
+    """
+    inner = anatomy.transformer(model)
+    plan = getattr(getattr(inner.base_model, anatomy.APPLIED, None), "plan", None)
+    if "forward" in inner.base_model.__dict__ or depends_on_batch(inner.config):
+        what = f"The plan for {plan.length} tokens" if plan else f"This {type(inner).__name__}"
+        raise EncodeError(
+            f"{what} has positions or factors that depend on each input's length, which an export cannot follow.",
+            'use backend="torch", or a method without them, such as "tile" or "yarn"',
+        )
+    # In evaluation mode as a whole: the exporter hands the mode of the outermost module back to all.
+    return Traceable(twin(inner, layers, share=False).float().cpu(), attention).eval()
+
+
+def example() -> tuple[Tensor, Tensor]:
+    """Ids and mask to trace with: two rows, one padded."""
+    mask = torch.ones(2, 12, dtype=torch.long)
+    mask[1, 7:] = 0
+    return torch.arange(5, 17).repeat(2, 1), mask
+
+
+def to_onnx(module: Traceable, path: Path) -> None:
+    """Write an ONNX file with dynamic rows and tokens."""
+    axes = {name: {0: "rows", 1: "tokens"} for name in (*INPUTS, OUTPUT)}
+    with torch.no_grad(), warnings.catch_warnings():
+        # The tracer warns of every shape that it reads, and that it is the older one; it is ten times as fast
+        # as torch.export here, and ``prove`` tells when a trace was wrong.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module,
+            example(),
+            str(path),
+            input_names=list(INPUTS),
+            output_names=[OUTPUT],
+            dynamic_axes=axes,
+            opset_version=_OPSET,
+            dynamo=False,
+        )
+
+
+def prove(module: Traceable, model: Any, states: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """Compare exported states with the model's, token by token, on both sides of the trained window.
+
+    Args:
+        module: What was exported.
+        model: The model it comes from.
+        states: The exported states of ids and mask.
+
+    Raises:
+        EncodeError: They are not the same.
+    """
+    vocabulary = anatomy.text_config(module.model).vocab_size
+    generator, pad = torch.Generator().manual_seed(0), pad_token(model)
+    for length in lengths_to_compare(module.model):
+        ids = torch.randint(vocabulary, (2, length), generator=generator)
+        ids = ids.where(ids != pad, (pad + 1) % vocabulary)
+        mask = torch.ones_like(ids)
+        mask[1, length // 2 + 1 :] = 0
+        ids = ids.where(mask.bool(), pad)
+        with torch.inference_mode():
+            expected, found = module(ids, mask)[mask.bool()], states(ids, mask)[mask.bool()]
+        cosine = float(torch.cosine_similarity(expected, found, dim=-1).min())
+        if not cosine >= _LEAST:
+            raise EncodeError(
+                f"At {length} tokens the exported model's states have a cosine of {cosine:.5f} to the model's.",
+                'use backend="torch"',
+            )
+
+
+def lengths_to_compare(model: Any) -> list[int]:
+    """16 tokens, the trained window and its neighbours, and the target, as far as the model and time go."""
+    plan = getattr(getattr(model.base_model, anatomy.APPLIED, None), "plan", None)
+    slot, text = anatomy.position_table(model), anatomy.text_config(model)
+    room = getattr(text, "max_position_embeddings", None) or _LONGEST
+    if slot:
+        room = slot.module.num_embeddings - anatomy.pad_offset(slot.module)
+    if plan:
+        room = min(room, plan.length)
+    window = plan.geometry.window if plan else room
+    wanted = {16, window - 1, window, window + 1, room, _LONGEST}
+    return sorted(length for length in wanted if 1 < length <= min(room, _LONGEST))
+
+
+@contextlib.contextmanager
+def placed(path: Path) -> Iterator[Path]:
+    """A temporary name in the same folder that becomes ``path`` when the block ends well."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
+        made = Path(folder) / path.name
+        yield made
+        # What belongs to it, such as OpenVINO's weights, first: whoever sees the path finds the rest.
+        for beside in sorted(Path(folder).iterdir(), key=lambda found: found == made):
+            os.replace(beside, path.parent / beside.name)
+
+
+def home(cache: str | Path | None, owner: object) -> Path:
+    """The folder for exported files: the cache, or one that goes with its owner."""
+    if cache is None:
+        folder = tempfile.mkdtemp(prefix="longspan-")
+        weakref.finalize(owner, _remove, folder)
+        return Path(folder)
+    Path(cache).mkdir(parents=True, exist_ok=True)
+    return Path(cache)
+
+
+def _remove(folder: str) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def fingerprint(module: Traceable) -> str:
+    """Sixteen characters that change with the weights, the configuration, the layers and the exporter."""
+    digest = hashlib.blake2b(digest_size=8)
+    digest.update(f"{torch.__version__} {_OPSET} {module.model.config.to_json_string()}".encode())
+    for name, weight in module.model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(weight.contiguous().view(torch.uint8).numpy().data if weight.numel() else b"")
+    return digest.hexdigest()
