@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,8 +11,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longspan import EncodeError, encode, extended
-from longspan.encoding.windows import ChunkMean, Truncate
+from longspan import EncodeError, SpecError, encode, extended
+from longspan.encoding.run import Encoder
+from longspan.reading import Text, full_windows
+from longspan.strategies.encoding.chunk_max import ChunkMax
+from longspan.strategies.encoding.chunk_mean import ChunkMean
+from longspan.strategies.encoding.truncate import Truncate
 from tests.models import build
 
 SHORT = [
@@ -98,10 +103,10 @@ def test_no_texts_are_no_vectors(minilm) -> None:
 
 
 def test_chunk_mean_is_the_unit_mean_of_the_unit_vectors_of_its_windows(minilm) -> None:
-    windows = ChunkMean(130).spans(_tokens(minilm, LONG), 2)
+    windows = full_windows(_tokens(minilm, LONG), 128)
     ids = minilm.tokenizer(LONG, add_special_tokens=False, verbose=False)["input_ids"]
     parts = []
-    for start, end in windows:
+    for start, end, _ in windows:
         row = torch.tensor([[101, *ids[start:end], 102]])
         with torch.no_grad():
             parts.append(minilm({"input_ids": row, "attention_mask": torch.ones_like(row)})["sentence_embedding"][0])
@@ -109,6 +114,136 @@ def test_chunk_mean_is_the_unit_mean_of_the_unit_vectors_of_its_windows(minilm) 
     ours = encode(minilm, [LONG], ChunkMean(130), on_overflow="error")
     np.testing.assert_allclose(ours.vectors[0], (mean / mean.norm()).numpy(), **CLOSE)
     assert ours.used == ours.given
+
+
+def test_the_order_of_mean_and_normalisation_is_named(minilm) -> None:
+    ours = encode(minilm, [LONG], "chunk_mean(order='mean_then_normalise', window=130)").vectors[0]
+    ids = minilm.tokenizer(LONG, add_special_tokens=False, verbose=False)["input_ids"]
+    raw = []
+    for start, end, _ in full_windows(len(ids), 128):
+        row = torch.tensor([[101, *ids[start:end], 102]])
+        with torch.no_grad():
+            raw.append(minilm[0].auto_model(row).last_hidden_state.mean(1)[0])
+    mean = torch.stack(raw).mean(0)
+    np.testing.assert_allclose(ours, (mean / mean.norm()).numpy(), **CLOSE)
+    assert not np.allclose(ours, encode(minilm, [LONG], ChunkMean(130)).vectors[0], **CLOSE)
+
+
+def test_a_document_scores_by_the_mean_of_its_best_vectors(minilm) -> None:
+    encoded = encode(minilm, [LONG, "", "A cat."], ChunkMax(window=128))
+    asked = minilm.encode(["river 14", "a cat"])
+    similar = asked @ encoded.vectors.T
+    for top in (1, 2, 99):
+        scores = encoded.scores(asked, top)
+        for text in range(3):
+            best = np.sort(similar[:, encoded.owner == text], axis=1)[:, -top:]
+            np.testing.assert_allclose(scores[:, text], best.mean(1), **CLOSE)
+    missing = encode(minilm, ["a", None], on_error="keep").scores(asked)
+    assert np.isneginf(missing[:, 1]).all()
+
+
+def test_one_strategy_at_a_time(minilm) -> None:
+    with pytest.raises(SpecError, match="names 2 strategies"):
+        encode(minilm, SHORT, "truncate + late")
+    with pytest.raises(SpecError, match="did you mean chunk_mean"):
+        encode(minilm, SHORT, "chunk_meen")
+
+
+def test_first_dimensions_are_kept_and_normalised_again(minilm) -> None:
+    whole, cut = encode(minilm, SHORT).vectors, Encoder(minilm, dims=96)
+    vectors = cut.encode(SHORT).vectors
+    assert vectors.shape == (len(SHORT), 96) == (len(SHORT), cut.dimension)
+    wanted = whole[:, :96] / np.linalg.norm(whole[:, :96], axis=1, keepdims=True)
+    np.testing.assert_allclose(vectors, wanted, **CLOSE)
+
+
+@pytest.mark.parametrize("options", [{"dims": 0}, {"dims": 385}, {"batch_tokens": 0}, {"on_overflow": "ignore"}])
+def test_options_out_of_range_are_refused(minilm, options: dict) -> None:
+    with pytest.raises(EncodeError):
+        encode(minilm, SHORT, **options)
+
+
+class _Small:
+    """An engine with memory for a few tokens only."""
+
+    def __init__(self, engine, room: int) -> None:
+        self.engine, self.room, self.asked = engine, room, []
+
+    def states(self, rows):
+        self.asked.append(sum(map(len, rows)))
+        if self.asked[-1] > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
+        return self.engine.states(rows)
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_told(minilm) -> None:
+    encoder = Encoder(minilm)
+    wanted = encoder.encode([*SHORT, SHORT[3]] * 4).vectors
+    encoder._engine = small = _Small(encoder._engine, 150)
+    with pytest.warns(UserWarning, match="Memory did not suffice for .* Pass batch_tokens="):
+        halved = encoder.encode([*SHORT, SHORT[3]] * 4).vectors
+    np.testing.assert_allclose(halved, wanted, **CLOSE)
+    assert max(small.asked) > 150
+    small.room = 10
+    with pytest.raises(EncodeError, match="Memory does not suffice for one window of 62 tokens"):
+        encoder.encode(SHORT)
+
+
+def test_an_error_that_is_not_about_memory_is_not_swallowed(minilm) -> None:
+    encoder = Encoder(minilm)
+    encoder.encode(["a"])
+
+    class _Broken:
+        def states(self, rows):
+            raise RuntimeError("a kernel failed")
+
+    encoder._engine = _Broken()
+    with pytest.raises(RuntimeError, match="a kernel failed"):
+        encoder.encode(["a"])
+
+
+def test_an_encoder_follows_the_model_through_an_extension(minilm) -> None:
+    encoder = Encoder(minilm, on_overflow="truncate")
+    before = encoder.encode([LONG, "Rope"]).vectors
+    with extended(minilm, 1024, "interpolate + log_n"):
+        inside = encoder.encode([LONG, "Rope"])
+        np.testing.assert_allclose(inside.vectors, minilm.encode([LONG, "Rope"]), **CLOSE)
+    assert inside.used == inside.given
+    np.testing.assert_allclose(encoder.encode([LONG, "Rope"]).vectors, before, **CLOSE)
+
+
+def test_the_extend_strategy_leaves_the_model_as_it_was(minilm) -> None:
+    found = encode(minilm, [LONG, "Rope"], "extend(to=1024, method='tile')", on_overflow="error")
+    assert minilm.max_seq_length == 256
+    with extended(minilm, 1024, "tile"):
+        np.testing.assert_allclose(found.vectors, encode(minilm, [LONG, "Rope"], "extend").vectors, **CLOSE)
+
+
+@pytest.mark.parametrize(
+    "text", ["a\x00b", "\x07bell", "\u200b\ufeff", "日本語 العربية हिन्दी 🙂", "\n" * 50, "x" * 5000]
+)
+def test_unusual_characters_are_read(minilm, text: str) -> None:
+    found = encode(minilm, [text, "fine"], on_overflow="truncate")
+    np.testing.assert_allclose(found.vectors, minilm.encode([text, "fine"]), **CLOSE)
+
+
+@given(text=st.text(max_size=60), strategy=st.sampled_from(["truncate", "long_late(size=3)", "chunk_max(window=8)"]))
+def test_any_text_is_encoded_or_is_a_typed_error(minilm, text: str, strategy: str) -> None:
+    found = encode(minilm, [text, "fine"], strategy, on_error="keep", on_overflow="truncate")
+    assert np.isfinite(found.vectors).all()
+    np.testing.assert_allclose(found.vectors[-1], minilm.encode("fine"), **CLOSE)
+    surrogate = any(0xD800 <= ord(c) <= 0xDFFF for c in text)
+    assert list(found.errors) == ([0] if surrogate else [])
+    for start, end in found.spans[found.owner == 0]:
+        assert 0 <= start <= end <= len(text)
+
+
+def test_a_text_of_five_megabytes_and_one_of_a_hundred_thousand_lines(minilm) -> None:
+    big, lines = "words of a very long book " * 200_000, "a\n" * 100_000
+    found = encode(minilm, [big, lines, "short"], on_overflow="truncate")
+    assert found.given[:2] == [1_200_000, 100_000]
+    assert found.used[:2] == [254, 254]
+    np.testing.assert_allclose(found.vectors[2], minilm.encode("short"), **CLOSE)
 
 
 def test_chunk_mean_leaves_short_texts_alone(minilm) -> None:
@@ -124,27 +259,34 @@ def test_chunk_mean_does_not_depend_on_neighbours_in_a_model_that_does_not_norma
     np.testing.assert_allclose(encode(bare, [*SHORT, LONG], ChunkMean(256)).vectors[:-1], alone, **CLOSE)
 
 
-@given(length=st.integers(3, 600), tokens=st.integers(0, 5000), special=st.integers(0, 2))
-def test_full_windows_cover_every_token_and_the_last_is_slid_back(length: int, tokens: int, special: int) -> None:
-    spans, size = ChunkMean(length).spans(tokens, special), length - special
-    assert {place for start, end in spans for place in range(start, end)} == set(range(tokens))
-    assert all(end - start == min(size, tokens) for start, end in spans)
-    assert [start for start, _ in spans[:-1]] == list(range(0, size * (len(spans) - 1), size))
-    assert spans[-1][1] == tokens
-    assert len(spans) == max(1, -(-tokens // size))
+@given(room=st.integers(1, 600), tokens=st.integers(0, 5000), overlap=st.integers(0, 599))
+def test_full_windows_cover_every_token_and_the_last_is_slid_back(room: int, tokens: int, overlap: int) -> None:
+    overlap = min(overlap, room - 1)
+    windows = full_windows(tokens, room, overlap)
+    assert {place for start, end, _ in windows for place in range(start, end)} == set(range(tokens))
+    assert all(end - start == min(room, tokens) for start, end, _ in windows)
+    assert [start for start, *_ in windows[:-1]] == list(
+        range(0, (room - overlap) * (len(windows) - 1), room - overlap)
+    )
+    assert windows[-1].end == tokens
+    assert all(later.start <= before.end - overlap for before, later in pairwise(windows))
 
 
-@given(length=st.integers(3, 60), limit=st.integers(1, 500), tokens=st.integers(0, 5000))
-def test_a_limit_is_read_as_if_the_text_ended_there(length: int, limit: int, tokens: int) -> None:
-    assert ChunkMean(length, limit).spans(tokens, 2) == ChunkMean(length).spans(min(tokens, limit), 2)
+@given(room=st.integers(1, 60), limit=st.integers(1, 500), tokens=st.integers(0, 5000))
+def test_a_limit_is_read_as_if_the_text_ended_there(room: int, limit: int, tokens: int) -> None:
+    cut = ChunkMean(limit=limit).read(Text("", tokens, None), room)
+    assert cut == ChunkMean().read(Text("", min(tokens, limit), None), room)
 
 
-@given(length=st.integers(3, 600), tokens=st.integers(0, 5000))
-def test_truncation_reads_one_window_from_the_start(length: int, tokens: int) -> None:
-    assert Truncate(length).spans(tokens, 2) == [(0, min(tokens, length - 2))]
+@pytest.mark.parametrize("overlap", [-1, 60, 100])
+def test_an_overlap_without_a_step_forward_is_refused(overlap: int) -> None:
+    with pytest.raises(EncodeError, match="use an overlap of 0 to 59"):
+        full_windows(500, 60, overlap)
 
 
-@pytest.mark.parametrize("strategy", [Truncate(2), ChunkMean(2), Truncate(0), ChunkMean(-5)], ids=str)
+@pytest.mark.parametrize(
+    "strategy", ["truncate(window=2)", "chunk_mean(window=2)", "late(window=1)", Truncate(2)], ids=str
+)
 def test_a_window_without_room_for_text_is_refused(minilm, strategy) -> None:
     with pytest.raises(EncodeError, match="no room beside 2 special tokens"):
         encode(minilm, SHORT, strategy)
@@ -170,7 +312,8 @@ def test_a_limit_of_chunk_mean_is_counted_as_dropped(minilm) -> None:
 
 
 def test_overflow_warns_at_the_caller_by_default(minilm) -> None:
-    with pytest.warns(UserWarning, match="1 of 1 inputs lost .* Extend the model, or use ChunkMean") as caught:
+    command = r"extend to 1024 with: longspan extend \S+ --to 1024 --out \S+-1024"
+    with pytest.warns(UserWarning, match=f"1 of 1 inputs lost .*; {command}") as caught:
         encode(minilm, [LONG])
     assert caught[0].filename == __file__
 
@@ -185,8 +328,13 @@ def test_overflow_can_be_an_error_or_be_accepted(minilm) -> None:
 
 @pytest.mark.parametrize("bad", [None, 3, b"bytes", ["nested"]])
 def test_the_row_that_is_no_text_is_named(minilm, bad: object) -> None:
-    with pytest.raises(EncodeError, match=f"Text 1 is a {type(bad).__name__}, not a string"):
+    with pytest.raises(EncodeError, match=f"Text 1: It is a {type(bad).__name__}, not a string"):
         encode(minilm, ["fine", bad, "fine"])
+    kept = encode(minilm, ["fine", bad, "fine"], on_error="keep")
+    assert list(kept.errors) == [1]
+    assert kept.owner.tolist() == [0, 2]
+    assert (kept.given[1], kept.used[1], kept.windows[1]) == (0, 0, 0)
+    np.testing.assert_allclose(kept.vectors, minilm.encode(["fine", "fine"]), **CLOSE)
 
 
 def test_one_string_is_not_taken_for_a_list_of_letters(minilm) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +18,7 @@ HEAVY = ("torch", "transformers", "sentence_transformers", "numpy")
     [
         "import longspan",
         "from longspan import registry; registry.methods(); registry.benchmarks()",
-        "import longspan; longspan.methods()",
+        "from longspan import registry; registry.strategies()",
         "import longspan; dir(longspan); longspan.__all__; longspan.__version__",
         "from longspan.errors import LongspanError",
         "from longspan import Geometry",
@@ -42,3 +43,9 @@ def test_every_promised_name_is_there_and_documented(name: str) -> None:
 def test_a_name_that_was_not_promised_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'nosuch'"):
         _ = longspan.nosuch
+
+
+def test_no_promised_name_is_a_module_that_would_replace_it() -> None:
+    package = Path(longspan.__file__).parent
+    modules = {path.stem for path in package.glob("*.py")} | {path.name for path in package.iterdir() if path.is_dir()}
+    assert not modules & set(longspan.__all__)

@@ -2,169 +2,264 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, get_args
 
-import numpy as np
-import torch
 from tqdm import tqdm
 
-from longspan.encoding.windows import Strategy, Truncate
+from longspan import spec
+from longspan.encoding import batches, engines, tokens
+from longspan.encoding.encoded import Encoded, collect, interleave, overflow
+from longspan.encoding.forward import vectors
+from longspan.encoding.pooling import Head
+from longspan.encoding.strategy import as_strategy, chunked, window_of
+from longspan.encoding.tokens import FrameKind, Tokenised
 from longspan.errors import EncodeError
+from longspan.extension import extended, plan_of
+from longspan.planning import Plan
+from longspan.reading import Reading, Span, Strategy, Text
 from longspan.seams import anatomy
 
-
-@dataclass(frozen=True)
-class Account:
-    """What the windows read of each text.
-
-    Attributes:
-        given: Tokens of each text, special ones not counted.
-        used: Tokens of each text that a window has read.
-    """
-
-    given: list[int]
-    used: list[int]
-
-    def overflow(self) -> str:
-        """One line on what was dropped, "" when nothing was."""
-        cut = [(given, used) for given, used in zip(self.given, self.used, strict=True) if used < given]
-        if not cut:
-            return ""
-        share = 1 - sum(used for _, used in cut) / sum(given for given, _ in cut)
-        return f"{len(cut)} of {len(self.given)} inputs lost {share:.0%} of their tokens."
-
-
-@dataclass(frozen=True)
-class Encoded(Account):
-    """Vectors and what they have read.
-
-    Attributes:
-        vectors: float32 ``[texts, dimension]``, in the order of the texts.
-    """
-
-    vectors: np.ndarray
+OnOverflow = Literal["error", "warn", "truncate", "chunk", "extend"]
+OnError = Literal["raise", "keep"]
+Spans = Sequence[Sequence[Span] | None]
 
 
 def encode(
     model: Any,
     texts: Sequence[str],
-    strategy: Strategy | None = None,
+    strategy: str | Strategy | None = None,
     *,
-    prompt: str | None = None,
-    batch_tokens: int = 8192,
-    on_overflow: Literal["error", "warn", "truncate"] = "warn",
+    spans: Spans | None = None,
+    on_error: OnError = "raise",
     progress: str = "",
+    **options: Any,
 ) -> Encoded:
-    """Encode texts with a sentence-transformers model, extended or not.
-
-    Texts are tokenised once, sorted by token length and batched by tokens, so that a batch holds little
-    padding; vectors come back in the order of the texts.
+    """Encode texts of any length with a sentence-transformers model, extended or not.
 
     Args:
         model: A SentenceTransformer.
         texts: Any length, empty ones included.
-        strategy: ``Truncate(length)`` or ``ChunkMean(length)``; None reads as much as the model does.
-        prompt: Put in front of every text, such as "query: "; the model's default prompt when None.
-        batch_tokens: Padded tokens of a batch; a longer text is a batch of its own.
-        on_overflow: What to do when a text is longer than the strategy reads.
+        strategy: How a text longer than a window is read: a specification such as ``"chunk_mean(window=256)"``,
+            an object with the same verb, or None for one window.
+        spans: For chunks by spans: those of each text [characters].
+        on_error: Whether a text that cannot be encoded is raised, or kept in ``errors`` beside the others' vectors.
         progress: Title of a progress bar on stderr, "" for none.
+        **options: Those of ``Encoder``.
 
     Raises:
-        EncodeError: The model is no sentence-transformers model, a text is not a string, or a text
-            overflows and ``on_overflow`` is "error".
+        EncodeError: The model or an option does not fit, or, where ``on_error`` is "raise", a text does not.
 
     Example:
-        >>> encode(model, [document], ChunkMean(512)).vectors.shape
+        >>> encode(model, [document], "chunk_mean(window=512)").vectors.shape
         (1, 384)
     """
-    if not anatomy.is_pipeline(model):
-        raise EncodeError(
-            f"A {type(model).__name__} does not pool token states into a vector.",
-            "load it with sentence_transformers.SentenceTransformer",
+    return Encoder(model, strategy, **options)._run(texts, spans, on_error, progress)
+
+
+class Encoder:
+    """A model and a way to read, for many calls.
+
+    Args:
+        model: A SentenceTransformer.
+        strategy: As for ``encode``.
+        prompt: Put in front of every window, such as "query: "; the model's default prompt when None.
+        frame: For decoders: "echo" reads a window twice and pools the second reading (Springer et al. 2024),
+            "one_word" asks for the text in one word (PromptEOL, Jiang et al. 2023).
+        backend: torch, onnx or openvino.
+        dtype: float32, bfloat16 or int8; None for the model's own.
+        layers: Layers of the transformer that are run, all when None (2D Matryoshka, Li et al. 2024).
+        dims: First dimensions of a vector that are kept, all when None.
+        batch_tokens: What a batch may cost [tokens]; a costlier window is a batch of its own, and a batch that
+            does not fit the memory is halved.
+        on_overflow: What to do when texts are longer than the strategy reads: raise an error, warn, cut them and
+            only account for it, read them in chunks, or extend the model while they are read.
+
+    Raises:
+        EncodeError: The model does not pool token states, or an option does not fit.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        strategy: str | Strategy | None = None,
+        *,
+        prompt: str | None = None,
+        frame: FrameKind | None = None,
+        backend: str = "torch",
+        dtype: str | None = None,
+        layers: int | None = None,
+        dims: int | None = None,
+        batch_tokens: int | None = None,
+        on_overflow: OnOverflow = "warn",
+    ) -> None:
+        if not anatomy.is_pipeline(model):
+            raise EncodeError(
+                f"A {type(model).__name__} does not pool token states into a vector.",
+                "load it with sentence_transformers.SentenceTransformer",
+            )
+        if on_overflow not in get_args(OnOverflow):
+            raise EncodeError(f"There is no on_overflow={on_overflow!r}.", f"use {', '.join(get_args(OnOverflow))}")
+        if batch_tokens is not None and batch_tokens < 1:
+            raise EncodeError(f"A batch cannot cost {batch_tokens} tokens.", "use at least 1")
+        self.model = model
+        self.strategy = as_strategy(strategy)
+        self.head = Head(model)
+        if self.strategy.makes == "spans":
+            self.head.check_spans()
+        width = model.get_embedding_dimension()
+        if dims is not None and not 1 <= dims <= width:
+            raise EncodeError(f"A vector of {width} dimensions has no first {dims}.", f"use 1 to {width}")
+        self.dimension: int = dims or width
+        if prompt is None:
+            prompt = model.prompts.get(model.default_prompt_name) or ""
+        self.prompt = prompt
+        include = bool(self.head.pooling.include_prompt)
+        self.frame = tokens.frame(model.tokenizer, frame, prompt=include, mode=self.head.mode)
+        self.on_overflow = on_overflow
+        self.batch_tokens = batch_tokens or batches.budget(self.head.device, self.head.width)
+        self._how: dict[str, Any] = {"backend": backend, "dtype": dtype, "layers": layers}
+        self._what: dict[str, Any] = {"prompt": prompt, "frame": frame, "dims": dims}
+        self._engine: engines.Engine | None = None
+        self._made: Plan | None = None  # what the engine was made for
+
+    def encode(
+        self,
+        texts: Sequence[Any],
+        spans: Spans | None = None,
+        on_error: OnError = "raise",
+        progress: str = "",
+    ) -> Encoded:
+        """Encode texts; arguments and errors are those of the function ``encode``."""
+        return self._run(texts, spans, on_error, progress)
+
+    def describe(self) -> dict[str, Any]:
+        """What the vectors depend on, as JSON."""
+        config, made = anatomy.transformer(self.model).config, plan_of(self.model)
+        return {
+            "model": str(config._name_or_path),
+            "revision": str(getattr(config, "_commit_hash", None) or ""),
+            "plan": f"{spec.short(made.methods)} -> {made.length}" if made else "",
+            "strategy": spec.short([self.strategy]),
+            "on_overflow": self.on_overflow,
+            **self._how,
+            **self._what,
+            "versions": {name: version(name) for name in ("torch", "transformers", "sentence-transformers")},
+        }
+
+    @property
+    def engine(self) -> str:
+        """How token states are computed, with the layers and dimensions where not all are used."""
+        cuts = {"layers": self._how["layers"], "dims": self._what["dims"]}
+        name = f"{self._how['backend']} {self._how['dtype'] or self.head.dtype}"
+        return ", ".join([name, *(f"{count} {what}" for what, count in cuts.items() if count)])
+
+    @property
+    def window(self) -> int:
+        """Tokens that a window holds, special ones included."""
+        return window_of(self.model, self.strategy)
+
+    def _run(self, texts: Sequence[Any], spans: Spans | None, on_error: OnError, progress: str) -> Encoded:
+        if isinstance(texts, str):
+            raise EncodeError("One string was given, not a list of texts.", "write [text]")
+        if spans is not None and len(spans) != len(texts):
+            raise EncodeError(f"{len(spans)} lists of spans for {len(texts)} texts.", "give one list, or None, a text")
+        known = spans or [None] * len(texts)
+        errors = {place: error for place, text in enumerate(texts) if (error := tokens.wrong(text))}
+        fine = [place for place in range(len(texts)) if place not in errors]
+        found = tokens.tokenise(
+            self.model.tokenizer, [texts[place] for place in fine], self.prompt, [known[place] for place in fine]
         )
-    if isinstance(texts, str):
-        raise EncodeError("One string was given, not a list of texts.", "write [text]")
-    for row, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise EncodeError(f"Text {row} is a {type(text).__name__}, not a string.", "pass a list of strings")
-    strategy = strategy or Truncate(model.max_seq_length)
-    _check_room(model, strategy)
-    if prompt is None:
-        prompt = model.prompts.get(model.default_prompt_name) or ""
-    before, after = _special_tokens(model.tokenizer)
-    tokens = _tokenise(model.tokenizer, [prompt + text for text in texts])
-    spans = [strategy.spans(len(ids), len(before) + len(after)) for ids in tokens]
+        tokenised = dict(zip(fine, found, strict=True))
+        with self._extension():
+            readings = self._read(tokenised, errors)
+            if errors and on_error == "raise":
+                place = min(errors)
+                raise EncodeError(f"Text {place}: {errors[place].fact}", errors[place].hint)
+            long = [place for place, reading in readings.items() if reading.used < tokenised[place].text.tokens]
+            longest = max((len(tokenised[place].ids) for place in long), default=0)
+            if long and self.on_overflow in ("error", "warn"):
+                self._tell(tokenised, readings, longest)
+            again = long if self.on_overflow in ("chunk", "extend") else []
+            for place in again:
+                del readings[place]
+            encoded = self._encoded(len(texts), tokenised, readings, errors, progress)
+        if not again:
+            return encoded
+        with self._other(longest) as other:
+            rest = other._run([texts[place] for place in again], [known[place] for place in again], on_error, progress)
+        return interleave(encoded, rest, again)
 
-    account = Account([len(ids) for ids in tokens], [parts[-1][1] for parts in spans])
-    if (lost := account.overflow()) and on_overflow != "truncate":
-        if on_overflow == "error":
-            raise EncodeError(lost, "extend the model, or use ChunkMean")
-        warnings.warn(f"{lost} Extend the model, or use ChunkMean.", stacklevel=2)
+    def _extension(self) -> AbstractContextManager[Any]:
+        """The model as the strategy asks for it."""
+        if to := getattr(self.strategy, "to", None):
+            return extended(self.model, to, self.strategy.method or None)  # type: ignore[attr-defined]
+        return nullcontext()
 
-    owner = np.array([row for row, parts in enumerate(spans) for _ in parts], dtype=np.int64)
-    flat = [
-        [*before, *ids[start:end], *after] for ids, parts in zip(tokens, spans, strict=True) for start, end in parts
-    ]
-    vectors = strategy.merge(_forward(model, flat, batch_tokens, progress), owner, len(texts))
-    return Encoded(account.given, account.used, vectors)
+    @contextmanager
+    def _other(self, longest: int) -> Iterator[Encoder]:
+        """The encoder of texts that are too long for this one."""
+        options = {**self._how, **self._what, "batch_tokens": self.batch_tokens, "on_overflow": "truncate"}
+        strategy: Any = self.strategy
+        if self.on_overflow == "chunk":
+            yield Encoder(self.model, chunked(strategy), **options)
+        elif hasattr(strategy, "to"):
+            yield Encoder(self.model, replace(strategy, to=self._target(longest)), **options)
+        else:
+            with extended(self.model, self._target(longest)):
+                yield Encoder(self.model, replace(strategy, window=None), **options)
 
+    def _target(self, longest: int) -> int:
+        """What to extend to for a text of so many tokens: a power of two leaves room for the next one."""
+        taken = len(self.frame.wrap([], []).ids)
+        return int(2 ** math.ceil(math.log2((longest + taken) * (1 if self.frame.again is None else 2))))
 
-def _check_room(model: Any, strategy: Strategy) -> None:
-    table = anatomy.position_table(anatomy.transformer(model))
-    room = table.module.num_embeddings - anatomy.pad_offset(table.module) if table else strategy.length
-    if strategy.length > room:
-        raise EncodeError(
-            f"A window of {strategy.length} tokens is more than the {room} rows of the position table.",
-            f"use at most {room}, or extend the model to {strategy.length}",
-        )
+    def _read(self, tokenised: dict[int, Tokenised], errors: dict[int, EncodeError]) -> dict[int, Reading]:
+        window, readings = self.window, {}
+        self.strategy.read(Text("a", 1, ((0, 1),), ((0, 1),)), self.frame.room(window, 0))  # no text's own fault
+        for place, one in tokenised.items():
+            try:
+                readings[place] = self.strategy.read(one.text, self.frame.room(window, len(one.prompt)))
+            except EncodeError as error:  # noqa: PERF203 one text's error is not another's
+                errors[place] = error
+        return readings
 
+    def _tell(self, tokenised: dict[int, Tokenised], readings: dict[int, Reading], longest: int) -> None:
+        given = [tokenised[place].text.tokens for place in readings]
+        lost = overflow(given, [reading.used for reading in readings.values()])
+        name, to = str(anatomy.transformer(self.model).config._name_or_path), self._target(longest)
+        command = f"longspan extend {name} --to {to} --out {Path(name).name}-{to}"
+        if self.on_overflow == "error":
+            raise EncodeError(lost, f"on_overflow='chunk' reads them whole; or extend to {to} with: {command}")
+        warnings.warn(f"{lost[:-1]}; extend to {to} with: {command}", stacklevel=4)
 
-def _tokenise(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    if not texts:
-        return []
-    # verbose=False: the tokenizer would warn that texts exceed a limit that the strategy takes care of.
-    ids: list[list[int]] = tokenizer(
-        list(texts), add_special_tokens=False, truncation=False, padding=False, verbose=False
-    )["input_ids"]
-    return ids
-
-
-def _special_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
-    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
-    full = tokenizer("a")["input_ids"]
-    start = next(i for i in range(len(full)) if full[i : i + len(bare)] == bare)
-    return full[:start], full[start + len(bare) :]
-
-
-def _forward(model: Any, windows: list[list[int]], batch_tokens: int, progress: str) -> np.ndarray:
-    device, pad = next(model.parameters()).device, model.tokenizer.pad_token_id
-    vectors = np.zeros((len(windows), model.get_embedding_dimension()), dtype=np.float32)
-    bar = tqdm(total=sum(map(len, windows)), desc=progress, unit="tok", unit_scale=True, disable=not progress)
-    model.eval()
-    with torch.inference_mode(), bar:
-        for rows in _batches([len(window) for window in windows], batch_tokens):
-            width = max(len(windows[row]) for row in rows)
-            ids = torch.full((len(rows), width), pad, dtype=torch.long)
-            mask = torch.zeros_like(ids)
-            for place, row in enumerate(rows):
-                ids[place, : len(windows[row])] = torch.tensor(windows[row])
-                mask[place, : len(windows[row])] = 1
-            output = model({"input_ids": ids.to(device), "attention_mask": mask.to(device)})
-            vectors[rows] = output["sentence_embedding"].float().cpu().numpy()
-            bar.update(sum(len(windows[row]) for row in rows))
-    return vectors
-
-
-def _batches(lengths: list[int], batch_tokens: int) -> Iterator[list[int]]:
-    batch: list[int] = []
-    # Longest first: memory is highest at once, not at the end.
-    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
-        if batch and lengths[batch[0]] * (len(batch) + 1) > batch_tokens:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
+    def _encoded(
+        self,
+        count: int,
+        tokenised: dict[int, Tokenised],
+        readings: dict[int, Reading],
+        errors: dict[int, EncodeError],
+        progress: str,
+    ) -> Encoded:
+        if self._engine is None or self._made is not plan_of(self.model):
+            self._engine, self._made = engines.engine(self.model, **self._how), plan_of(self.model)
+        total = sum(window.end - window.start for reading in readings.values() for window in reading.windows)
+        with tqdm(total=total, desc=progress, unit="tok", unit_scale=True, disable=not progress) as bar:
+            found = vectors(
+                self._engine,
+                self.head,
+                self.frame,
+                self.strategy,
+                [tokenised[place] for place in readings],
+                list(readings.values()),
+                self.batch_tokens,
+                self._what["dims"],
+                bar.update,
+            )
+        return collect(count, tokenised, readings, found, errors, self.dimension)

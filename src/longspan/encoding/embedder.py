@@ -1,0 +1,65 @@
+"""A decoder as an embedding model: token states pooled, attention in one direction or both."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+from longspan.errors import EncodeError, StorageError
+
+DecoderPooling = Literal["lasttoken", "weightedmean", "mean"]
+
+
+def embedder(
+    model: str,
+    *,
+    pooling: DecoderPooling = "lasttoken",
+    bidirectional: bool = False,
+    device: str | None = None,
+    dtype: str | None = None,
+) -> Any:
+    """Make a sentence-transformers model of a decoder.
+
+    It is extended, encoded with, saved and loaded as any other. ``encode(..., frame="echo")`` and
+    ``frame="one_word"`` put a decoder's words around the text.
+
+    Args:
+        model: A transformers checkpoint: a name or a folder.
+        pooling: The last token's state; the mean weighted by position, ``w_i = i / sum(1..n)``
+            (SGPT, Muennighoff 2022); or the plain mean.
+        bidirectional: Let every token see those behind it, the first step of LLM2Vec (BehnamGhader et al.
+            2024). Their second and third steps train; without them vectors are often worse.
+        device: As torch spells it.
+        dtype: As torch spells it.
+
+    Returns:
+        A SentenceTransformer.
+
+    Raises:
+        EncodeError: There is no such pooling.
+        StorageError: The checkpoint cannot be read.
+
+    Example:
+        >>> longspan.encode(embedder("stories260K"), ["Once upon a time"], frame="echo").vectors.shape
+        (1, 64)
+    """
+    if pooling not in get_args(DecoderPooling):
+        raise EncodeError(f"A decoder is not pooled by {pooling!r}.", f"use {', '.join(get_args(DecoderPooling))}")
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+
+    from longspan.sources import locate
+
+    options = {"dtype": dtype} if dtype else {}
+    try:
+        transformer = Transformer(locate(model), model_kwargs=options)
+    except (OSError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise StorageError(f"{model!r} cannot be loaded: {first}", "give the folder or name of a decoder") from error
+    config = transformer.auto_model.config
+    config._name_or_path = model
+    if bidirectional:
+        config.is_causal = False
+    if transformer.tokenizer.pad_token is None:
+        transformer.tokenizer.pad_token = transformer.tokenizer.eos_token
+    pool = Pooling(transformer.get_embedding_dimension(), pooling_mode=pooling)
+    return SentenceTransformer(modules=[transformer, pool, Normalize()], device=device)

@@ -1,0 +1,54 @@
+"""What a strategy means for a model: its specification, its window, what reads what it drops."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from longspan import registry, spec
+from longspan.card import StrategyCard
+from longspan.errors import EncodeError, SpecError
+from longspan.extension import plan_of
+from longspan.reading import Strategy
+from longspan.seams import anatomy
+
+
+def as_strategy(strategy: str | Strategy | None) -> Strategy:
+    """A strategy from its specification; an object with the verb as it is, truncation for None.
+
+    Raises:
+        SpecError: The text does not parse, or names several strategies.
+    """
+    if strategy is not None and not isinstance(strategy, str):
+        return strategy
+    made: tuple[Strategy, ...] = spec.parse(strategy or "truncate", StrategyCard)
+    if len(made) > 1:
+        raise SpecError(f"{strategy!r} names {len(made)} strategies; a text is read in one way.", "keep one")
+    return made[0]
+
+
+def chunked(strategy: Strategy) -> Strategy:
+    """The strategy that reads whole what this one cuts, with the fields they share."""
+    kind = registry.load(strategy.chunked, StrategyCard)
+    shared = vars(strategy).keys() & {field.name for field in fields(kind)} - {"limit"}
+    made: Strategy = kind(**{name: getattr(strategy, name) for name in shared})
+    return made
+
+
+def window_of(model: Any, strategy: Strategy) -> int:
+    """Tokens that a window of the strategy holds, special ones included.
+
+    Raises:
+        EncodeError: The model has no positions for so many.
+    """
+    made, window = plan_of(model), strategy.window
+    if window is None:
+        window = made.geometry.window if made and strategy.reads == "native" else int(model.max_seq_length)
+    table = anatomy.position_table(anatomy.transformer(model))
+    room = table.module.num_embeddings - anatomy.pad_offset(table.module) if table else window
+    if window > room:
+        raise EncodeError(
+            f"A window of {window} tokens is more than the {room} rows of the position table.",
+            f"use at most {room}, or extend the model to {window}",
+        )
+    return window
