@@ -15,10 +15,10 @@ from pathlib import Path
 import longspan
 from longspan.benchmarks.fairytaleqa import FairytaleQA
 from longspan.benchmarks.passkey import Passkey
-from longspan.cli.main import quiet
 from longspan.evaluation.drift import short_drift
 from longspan.evaluation.run import evaluate
 from longspan.evaluation.score import Score, append, markdown
+from longspan.logs import quiet
 from longspan.storage.load import original_card
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"

@@ -23,7 +23,7 @@ from tests.models import states, tokens
 PACKAGE = Path(longspan.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 METHODS = registry.methods()
-COMPONENTS = {**METHODS, **registry.benchmarks()}
+COMPONENTS = {**METHODS, **registry.strategies(), **registry.benchmarks()}
 
 every_method = pytest.mark.parametrize("card", METHODS.values(), ids=METHODS)
 every_component = pytest.mark.parametrize("card", COMPONENTS.values(), ids=COMPONENTS)
@@ -143,14 +143,18 @@ ROOMS = {
     "description": {"spec"},
     "planning": _NOUNS | {"checks", "description", ""},
     "extension": _NOUNS | {"inspection", "planning", "seams"},
-    "encoding": {"errors", "seams"},
+    "reading": {"errors"},
+    "strategies": {"errors", "reading"},
+    "encoding": _NOUNS | {"reading", "inspection", "planning", "extension", "seams", "sources"},
+    "logs": set(),
+    "scale": {"errors", "logs", "encoding", "storage", "extension"},
     "benchmarks": {"errors"},
-    "evaluation": _NOUNS | _VERBS | {"encoding", "benchmarks", ""},
+    "evaluation": _NOUNS | _VERBS | {"reading", "encoding", "benchmarks", ""},
     "storage": _NOUNS | _VERBS | {""},
-    "cli": _NOUNS | _VERBS | {"encoding", "benchmarks", "evaluation", "storage", ""},
+    "cli": _NOUNS | _VERBS | {"logs", "encoding", "benchmarks", "evaluation", "storage", "scale", ""},
 }
 HEAVY = {"torch", "transformers", "sentence_transformers", "numpy"}
-_PURE = {"errors", "card", "registry", "spec", "geometry"}
+_PURE = {"errors", "card", "registry", "spec", "geometry", "reading"}
 
 
 def _room(path: Path) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from longspan.cli.main import AsJson, Model, Window, quiet, say, say_json, verb
+from longspan.cli.main import AsJson, Model, Window, say, say_json, verb
+from longspan.logs import quiet
 
 
 @verb

@@ -35,7 +35,18 @@ Window = Annotated[int | None, typer.Option("--window", help="Trained length, wh
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Where to write.")]
 Device = Annotated[str | None, typer.Option("--device", help="As torch spells it: cpu, cuda, cuda:1.")]
-DType = Annotated[str | None, typer.Option("--dtype", help="As torch spells it: float32, bfloat16.")]
+DType = Annotated[str | None, typer.Option("--dtype", help="float32, bfloat16, float16; to encode also int8.")]
+Files = Annotated[
+    list[str],
+    typer.Argument(help="Files and folders: .jsonl, .ndjson, either with .gz, .parquet; .txt, .md: one document."),
+]
+ReadModel = Annotated[str, typer.Option("--model", help="Local folder or hub id.")]
+Strategy = Annotated[
+    str | None, typer.Option("--strategy", "-s", help='How long texts are read, such as "late(window=512)".')
+]
+Backend = Annotated[str, typer.Option("--backend", help="torch, onnx or openvino.")]
+Layers = Annotated[int | None, typer.Option("--layers", help="First layers to run, all when not given.", min=1)]
+Dims = Annotated[int | None, typer.Option("--dims", help="First dimensions to keep, all when not given.", min=1)]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of the benchmarks.")]
 
 
@@ -74,18 +85,7 @@ def say_json(data: Any) -> None:
     typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
 
 
-def quiet() -> None:
-    """Keep libraries' progress bars and notices off the terminal; errors still come through."""
-    import logging
-
-    import transformers
-
-    transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
-
-
-for _name in ("inspect", "methods", "plan", "extend", "evaluate", "report", "verify"):
+for _name in ("inspect", "methods", "plan", "extend", "encode", "bench", "evaluate", "report", "verify"):
     importlib.import_module(f"longspan.cli.{_name}")
 
 if sys.stdout.encoding and sys.stdout.encoding.lower() == "ascii":  # a bare C locale cannot print table rules

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from longspan.cli.main import AsJson, Method, Model, To, Window, quiet, say, say_json, verb
+from longspan.cli.main import AsJson, Method, Model, To, Window, say, say_json, verb
+from longspan.logs import quiet
 
 
 @verb

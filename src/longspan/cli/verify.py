@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from longspan.cli.main import AsJson, quiet, say, say_json, verb
+from longspan.cli.main import AsJson, say, say_json, verb
+from longspan.logs import quiet
 
 
 @verb

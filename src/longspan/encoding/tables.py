@@ -1,0 +1,142 @@
+"""Parquet files as input: pieces of row groups, read forward."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+from longspan.encoding.pieces import Limits, Piece, changed, told
+from longspan.encoding.rows import Columns, Row, from_fields
+from longspan.errors import EncodeError
+
+_TEXT = ("string", "large_string", "string_view")
+
+
+def scan_table(path: str, place: int, columns: Columns, limits: Limits) -> Iterator[Piece]:
+    """Pieces of a Parquet file, from its footer alone.
+
+    Raises:
+        EncodeError: pyarrow is missing, the file cannot be read, or a column that is asked for is not there.
+    """
+    with _opened(path) as table:
+        _check_columns(path, table.schema_arrow, columns)
+        digest, line = _digest(path, table), 1
+        leaf = next(i for i in range(len(table.schema)) if table.schema.column(i).path == columns.text)
+        for group in range(table.num_row_groups):
+            facts = table.metadata.row_group(group)
+            if not facts.num_rows:
+                continue
+            # How long each text is stands nowhere but in the data: the mean has to do.
+            mean = max(facts.column(leaf).total_uncompressed_size / facts.num_rows, 1.0)
+            step = max(min(limits.rows, int(limits.size / mean)), 1)
+            for offset in range(0, facts.num_rows, step):
+                rows = min(step, facts.num_rows - offset)
+                yield Piece(path, "parquet", place, rows, line, offset, int(rows * mean), digest, group)
+                place, line = place + rows, line + rows
+
+
+class Cursor:
+    """The rows of one row group, read forward; pieces that are asked for in order decode it once."""
+
+    def __init__(self, piece: Piece, columns: Columns) -> None:
+        self._piece, self._columns, self._next = piece, columns, 0
+        self._context = _opened(piece.path)
+        table = self._context.__enter__()
+        if _digest(piece.path, table) != piece.digest:
+            self.close()
+            raise changed(piece.path)
+        self._cells = _cells(table, piece, columns)
+
+    def serves(self, piece: Piece) -> bool:
+        """Whether a piece lies ahead in this very row group."""
+        ours = (self._piece.path, self._piece.group, self._piece.digest)
+        return ours == (piece.path, piece.group, piece.digest) and piece.offset >= self._next
+
+    def rows(self, piece: Piece) -> Iterator[Row]:
+        """The rows of a piece that this cursor serves."""
+        ahead, self._next = piece.offset - self._next, piece.offset + piece.rows
+        with _told(piece.path):
+            found = list(islice(self._cells, ahead, ahead + piece.rows))
+        for number, cells in enumerate(found):
+            yield from_fields(cells, piece.place + number, piece.path, piece.line + number, self._columns)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._context.__exit__(None, None, None)
+
+
+def arrow(needed_for: str) -> Any:
+    """The module pyarrow, with pyarrow.parquet in it.
+
+    Raises:
+        EncodeError: pyarrow is not installed.
+    """
+    try:
+        importlib.import_module("pyarrow.parquet")
+    except ImportError:
+        raise EncodeError(f"{needed_for} needs pyarrow.", "pip install 'longspan[parquet]'") from None
+    return importlib.import_module("pyarrow")
+
+
+def _cells(table: Any, piece: Piece, columns: Columns) -> Iterator[dict[str, Any]]:
+    wanted = [name for name in dict.fromkeys((columns.text, columns.id, columns.spans)) if name in _names(table)]
+    for batch in table.iter_batches(batch_size=256, row_groups=[piece.group], columns=wanted, use_threads=False):
+        for row in range(batch.num_rows):
+            yield {name: _cell(batch.column(name)[row]) for name in wanted}
+
+
+def _cell(scalar: Any) -> Any:
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError as error:  # Arrow does not check what a string column holds
+        return EncodeError(f"byte {error.start} of a cell is not UTF-8.", "write the column as UTF-8")
+
+
+def _names(table: Any) -> list[str]:
+    return list(table.schema_arrow.names)
+
+
+def _check_columns(path: str, schema: Any, columns: Columns) -> None:
+    known = ", ".join(map(repr, schema.names[:12])) or "none"
+    for name, default in ((columns.text, ""), (columns.id, Columns.id), (columns.spans, Columns.spans)):
+        if name not in schema.names and name != default:
+            raise EncodeError(f"{path} has no column {name!r}.", f"name another column; its columns are: {known}")
+    kind = schema.field(columns.text).type
+    if str(kind.value_type if str(kind).startswith("dictionary") else kind) not in _TEXT:
+        raise EncodeError(
+            f"The column {columns.text!r} of {path} holds {kind}, not string.",
+            f"name another column; its columns are: {known}",
+        )
+
+
+def _digest(path: str, table: Any) -> str:
+    # The footer tells every row group's offsets, sizes and, mostly, extremes; reading all data only to hash it would
+    # double the reading.
+    with open(path, "rb") as file:
+        stat = os.fstat(file.fileno())
+        file.seek(-min(table.metadata.serialized_size + 8, stat.st_size), os.SEEK_END)
+        facts = f"{stat.st_size} {stat.st_mtime_ns} ".encode() + file.read()
+    return hashlib.blake2b(facts, digest_size=16).hexdigest()
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[Any]:
+    pyarrow = arrow(f"Reading {path}")
+    with _told(path), pyarrow.parquet.ParquetFile(path) as table:
+        yield table
+
+
+@contextmanager
+def _told(path: str) -> Iterator[None]:
+    error = arrow(f"Reading {path}").ArrowException
+    try:
+        with told(path):
+            yield
+    except error as reason:
+        first = str(reason).strip().splitlines()[0]
+        raise EncodeError(f"{path} cannot be read as Parquet: {first}", "check that the file is whole") from None
