@@ -1,25 +1,36 @@
-"""longspan methods."""
+"""longspan methods, longspan strategies."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from longspan import registry
+from longspan.card import MethodCard, StrategyCard
 from longspan.cli.main import AsJson, say, say_json, verb
+
+Name = Annotated[str | None, typer.Argument(help="One of them, with its parameters.")]
 
 
 @verb
-def methods(
-    name: Annotated[str | None, typer.Argument(help="One method, with its parameters.")] = None,
-    as_json: AsJson = False,
-) -> None:
+def methods(name: Name = None, as_json: AsJson = False) -> None:
     """List every method, or describe one."""
-    cards = registry.methods()
+    facts = ("training", "cost", "native", "claim", "best_for", "caution")
+    _tell(registry.methods(), MethodCard, name, facts, as_json)
+
+
+@verb
+def strategies(name: Name = None, as_json: AsJson = False) -> None:
+    """List every way to read a long document, or describe one."""
+    _tell(registry.strategies(), StrategyCard, name, ("vectors", "cost", "claim", "best_for", "caution"), as_json)
+
+
+def _tell(cards: Mapping[str, Any], kind: type[Any], name: str | None, facts: tuple[str, ...], as_json: bool) -> None:
     if name is not None:
-        _describe(name, as_json)
+        _describe(cards, kind, name, facts, as_json)
     elif as_json:
         say_json([asdict(card) for card in cards.values()])
     else:
@@ -31,16 +42,14 @@ def methods(
                     say(f"  {card.name:<{width}}{card.best_for}  ({card.authors} {card.year})")
 
 
-def _describe(name: str, as_json: bool) -> None:
-    from longspan.card import MethodCard
-
-    component = registry.load(name, MethodCard)
-    card = registry.methods()[component.__module__.rsplit(".", 1)[-1]]
+def _describe(cards: Mapping[str, Any], kind: type[Any], name: str, facts: tuple[str, ...], as_json: bool) -> None:
+    component = registry.load(name, kind)
+    card = cards[component.__module__.rsplit(".", 1)[-1]]
     if as_json:
         say_json({**asdict(card), "specification": repr(component())})
         return
     say(f"{card.title} ({card.authors} {card.year}, {card.source})\n")
     say(f"{(component.__doc__ or '').rstrip()}\n")
-    for fact in ("training", "cost", "native", "claim", "best_for", "caution"):
+    for fact in facts:
         say(f"{fact:<10}{getattr(card, fact) or '-'}")
     say(f"{'default':<10}{component()!r}")
