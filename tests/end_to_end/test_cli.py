@@ -21,7 +21,16 @@ def run(*arguments: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["methods"], ["methods", "--json"], ["--version"], ["extend", "--help"]]
+    "arguments",
+    [
+        ["--help"],
+        ["methods"],
+        ["methods", "--json"],
+        ["--version"],
+        ["extend", "--help"],
+        ["encode", "--help"],
+        ["strategies"],
+    ],
 )
 def test_help_and_methods_do_not_import_torch(arguments: list[str]) -> None:
     script = (

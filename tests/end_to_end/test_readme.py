@@ -14,10 +14,11 @@ from longspan.cli import app
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+GUIDE = (ROOT / "docs" / "encoding.md").read_text()
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+def blocks(language: str, page: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
 
 
 def test_the_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -26,6 +27,11 @@ def test_the_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     exec(compile(code, "README.md", "exec"), {})
     assert capsys.readouterr().out.splitlines()[-1] == "True"
     assert (tmp_path / "minilm-4096" / "model.safetensors").exists()
+
+
+def test_the_python_of_the_guide_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(blocks("python", GUIDE)[0], "docs/encoding.md", "exec"), {})
+    assert "[3606, 3] [3606, 3]" in capsys.readouterr().out, "every token of both was read"
 
 
 def test_the_commands_print_what_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,5 +57,7 @@ def test_what_is_generated_is_current() -> None:
     generate = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(generate)
     scores = {name: generate.read(ROOT / "results" / name) for name in generate.MEASURED}
-    assert generate.with_table(README, scores) == README, "run python docs/generate.py"
+    read = generate.reading_table(generate.read(ROOT / "results" / "encoding.jsonl"))
+    assert generate.between(README, generate.table(scores)) == README, "run python docs/generate.py"
+    assert generate.between(GUIDE, read) == GUIDE, "run python docs/generate.py"
     assert generate.page(scores) == (ROOT / "docs" / "methods.md").read_text(), "run python docs/generate.py"

@@ -16,6 +16,7 @@ from longspan.evaluation.score import Score
 TRUNCATE = Score(
     model="org/model",
     revision="abc",
+    engine="torch float32",
     strategy="truncate",
     plan="",
     window=512,

@@ -17,6 +17,7 @@ from longspan.evaluation.score import Score, append, markdown, read, table
 ONE = Score(
     model="org/model",
     revision="abc",
+    engine="torch float32",
     strategy="truncate",
     plan="",
     window=512,
@@ -43,6 +44,9 @@ def test_labels_name_the_method_and_what_it_reads():
     assert ONE.label == "truncate 512"
     assert replace(ONE, strategy="chunk_mean").label == "chunk_mean 512"
     assert EXTENDED.label == "interpolate -> 4096"
+    assert replace(EXTENDED, strategy="late(size=64)").label == "late(size=64) 4096 in interpolate"
+    assert replace(ONE, engine="onnx int8").label == "truncate 512, onnx int8"
+    assert replace(ONE, strategy="bm25", engine="bm25s", window=0).label == "bm25"
 
 
 @pytest.mark.parametrize(
@@ -58,9 +62,10 @@ def test_labels_name_the_method_and_what_it_reads():
         ("n", 1.0),
         ("length", 0),
         ("length", 1.5),
-        ("window", 0),
+        ("window", -1),
         ("depth", 1.1),
-        ("strategy", "pad"),
+        ("strategy", ""),
+        ("engine", "two\nlines"),
         ("model", None),
         ("model", "two\nlines"),
         ("versions", {"torch": 2}),

@@ -8,7 +8,21 @@ from typing import Annotated
 
 import typer
 
-from longspan.cli.main import AsJson, Device, DType, Model, Seed, Window, quiet, say, say_json, verb
+from longspan.cli.main import (
+    AsJson,
+    Backend,
+    Device,
+    Dims,
+    DType,
+    Layers,
+    Model,
+    Seed,
+    Window,
+    say,
+    say_json,
+    verb,
+)
+from longspan.logs import quiet
 
 
 @verb
@@ -19,11 +33,18 @@ def evaluate(
     ] = "passkey(documents=24, queries=24) + fairytaleqa(documents=24)",
     lengths: Annotated[str, typer.Option(help="Tokens per document, separated by commas.")] = "512,1024,2048,4096",
     method: Annotated[list[str] | None, typer.Option("--method", "-m", help="A specification; repeatable.")] = None,
+    strategy: Annotated[
+        list[str] | None, typer.Option("--strategy", "-s", help="How long documents are read; repeatable.")
+    ] = None,
+    bm25: Annotated[bool, typer.Option("--bm25", help="Measure keyword search as well.")] = False,
     to: Annotated[int | None, typer.Option("--to", help="Target length; the largest length when not given.")] = None,
     window: Window = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="JSON lines to add scores to, and to go on from.")
     ] = None,
+    backend: Backend = "torch",
+    layers: Layers = None,
+    dims: Dims = None,
     device: Device = None,
     dtype: DType = None,
     seed: Seed = 0,
@@ -41,17 +62,23 @@ def evaluate(
     except ValueError:
         raise SpecError(f"--lengths {lengths!r} is not a list of numbers.", "write 512,1024,2048") from None
     scores = read(out) if out and out.exists() else []
-    loaded, known = load(model, device=device, dtype=dtype), tuple(scores)
+    loaded, known = load(model, device=device), tuple(scores)
     for score in measure(
         loaded,
         benchmark,
         tokens,
         to=to,
         methods=method or (),
+        strategies=strategy or (),
+        bm25=bm25,
         window=window,
         seed=seed,
         known=known,
         progress=not as_json,
+        backend=backend,
+        dtype=dtype,
+        layers=layers,
+        dims=dims,
     ):
         scores.append(score)
         if out:

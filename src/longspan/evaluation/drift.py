@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from longspan import spec
-from longspan.encoding.run import encode
-from longspan.encoding.windows import Truncate, unit
-from longspan.evaluation.run import score
+from longspan.encoding.encoded import unit
+from longspan.encoding.run import Encoder
+from longspan.evaluation.run import model_facts, score
 from longspan.evaluation.score import Score
 from longspan.extension import extended, plan_of
 
@@ -48,8 +48,8 @@ def short_drift(
                 start = time.perf_counter()
                 cosines = (before[length] * _vectors(longer, texts, length)).sum(1).tolist()
                 yield score(
-                    model,
-                    values=cosines,
+                    cosines,
+                    **model_facts(model),
                     strategy="extend",
                     plan=label or "none",
                     window=to,
@@ -64,4 +64,5 @@ def short_drift(
 
 
 def _vectors(model: Any, texts: Sequence[str], length: int) -> np.ndarray:
-    return unit(encode(model, texts, Truncate(length), on_overflow="truncate").vectors.astype(np.float64))
+    encoder = Encoder(model, f"truncate(window={length})", on_overflow="truncate")
+    return unit(encoder.encode(texts).vectors.astype(np.float64))

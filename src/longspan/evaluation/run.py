@@ -5,26 +5,27 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from longspan import __version__, spec
 from longspan.benchmarks.retrieval import Retrieval
 from longspan.card import BenchmarkCard
-from longspan.encoding.run import encode
-from longspan.encoding.windows import ChunkMean, Strategy, Truncate, unit
+from longspan.encoding.run import Encoder
+from longspan.encoding.strategy import as_strategy
 from longspan.errors import BenchmarkError, PlanError
+from longspan.evaluation.bm25 import BM25
+from longspan.evaluation.ranking import best_ten
 from longspan.evaluation.score import Score
 from longspan.extension import extended, plan_of
 from longspan.inspection import inspect
 from longspan.planning import Plan, plan
+from longspan.reading import Strategy
 from longspan.seams import anatomy
 
 PACKAGES = ("torch", "transformers", "sentence-transformers")
@@ -37,27 +38,33 @@ def evaluate(
     *,
     to: int | None = None,
     methods: Sequence[str] = (),
+    strategies: Sequence[str] = (),
+    bm25: bool = False,
     window: int | None = None,
     seed: int = 0,
     known: Sequence[Score] = (),
     progress: bool = False,
+    **options: Any,
 ) -> Iterator[Score]:
-    """Measure a model as it is, and extended by each method.
+    """Measure a model as it stands, by each strategy, and extended by each method.
 
-    Truncation at the trained window and the mean of chunks of that size are always measured, because
-    chunk averaging, not truncation, is what an extension has to beat.
+    A model that is not extended is by default read by truncation at the trained window and by the mean of
+    chunks of that size, because chunk averaging, not truncation, is what an extension has to beat.
 
     Args:
-        model: A SentenceTransformer, not extended: then the baselines and ``methods`` are measured;
-            or extended: then it is measured as it stands.
+        model: A SentenceTransformer. One that is extended already is measured as it stands, by default by one
+            forward over its window.
         benchmarks: A specification ("passkey + fairytaleqa(documents=20)") or benchmark objects.
         lengths: Tokens per document; a benchmark of real texts takes them as they come.
         to: Target in tokens for ``methods``; the largest length when None.
-        methods: Specifications, each measured by itself.
+        methods: Specifications, each measured by itself, by one forward over the extended window.
+        strategies: Specifications of how long documents are read, such as ``"late(size=64)"``.
+        bm25: Whether keyword search is measured as well.
         window: Trained length in tokens, where it is not what the model says.
         seed: Seed of the benchmarks.
         known: Scores of an earlier run; what they hold is not measured again.
         progress: Show progress bars on stderr.
+        **options: Those of ``Encoder``: backend, dtype, layers, dims.
 
     Yields:
         One Score per metric, and per depth where the benchmark has depths.
@@ -67,53 +74,106 @@ def evaluate(
         PlanError: A method does not fit; nothing was measured.
     """
     chosen = spec.parse(benchmarks, BenchmarkCard) if isinstance(benchmarks, str) else tuple(benchmarks)
-    arms = _arms(model, to or max([*lengths, 0]), methods, window)
+    arms = _arms(model, to or max([*lengths, 0]), methods, strategies, window, options)
     sets = [(b, examples) for b in chosen for examples in _sets(b, lengths, seed)]
-    name = str(anatomy.transformer(model).config._name_or_path)
-    done = {(k.model, k.strategy, k.plan, k.window, k.benchmark, k.task, k.length, k.seed) for k in known}
-    for arm in arms:
+    done = {_key(asdict(score)) for score in known}
+    searches: list[_Dense | BM25] = [*arms, *([BM25()] if bm25 else [])]
+    for arm in searches:
         for benchmark, examples in sets:
-            what = (arm.kind, arm.label, arm.strategy.length, examples.name, repr(benchmark), examples.length, seed)
-            if (name, *what) in done:
-                continue
-            title = f"{arm.label or arm.kind} {examples.name} {examples.length or ''}".strip() if progress else ""
-            with extended(model, method=arm.plan) if arm.plan else nullcontext():
-                yield from _measure(model, benchmark, examples, arm, seed, title)
+            facts = {
+                **arm.facts,
+                "benchmark": examples.name,
+                "task": repr(benchmark),
+                "length": examples.length,
+                "seed": seed,
+            }
+            if _key(facts) not in done:
+                title = f"{arm.label} {examples.name} {examples.length or ''}".strip() if progress else ""
+                yield from _measure(arm, benchmark, examples, facts, title)
 
 
-@dataclass(frozen=True)
-class _Arm:
-    """One way to read long inputs.
+class _Dense:
+    """A model, a way to read long documents, and the plan it is extended by meanwhile.
 
-    Attributes:
-        kind: truncate, chunk_mean or extend.
-        label: Specification of the methods, "" where there are none.
-        strategy: The windows.
-        plan: What to extend the model by while it is measured; None leaves it as it is.
+    Args:
+        model: A SentenceTransformer.
+        strategy: How documents are read.
+        made: What to extend the model by while it is measured; None leaves it as it is.
+        options: Those of ``Encoder``.
+        shared: Vectors of documents, with the time they took [s], for arms that have the same ones.
     """
 
-    kind: str
-    label: str
-    strategy: Strategy
-    plan: Plan | None = None
+    def __init__(
+        self, model: Any, strategy: Strategy, made: Plan | None, options: dict[str, Any], shared: dict[Any, Any]
+    ) -> None:
+        self.model, self.strategy, self.made, self.options, self.shared = model, strategy, made, options, shared
+        plan = made or plan_of(model)
+        with self._as_planned():
+            encoder = Encoder(model, strategy, **options)
+            window, engine = encoder.window, encoder.engine
+        kind = (
+            "extend" if plan and _is_one_window(strategy) else spec.short([_with(strategy, window=None)])
+        )  # a Score has a field for the window
+        self.facts = {
+            **model_facts(model, engine),
+            "strategy": kind,
+            "plan": (spec.short(plan.methods) or "none") if plan else "",
+            "window": window,
+        }
+        self.label = self.facts["plan"] or kind
+
+    def rank(self, examples: Retrieval, title: str) -> tuple[dict[str, list[str]], float]:
+        """The best ten documents of each query, and the time that took [s]."""
+        start = time.perf_counter()
+        prompts, options = self.model.prompts, {**self.options, "on_overflow": "truncate"}
+        with self._as_planned():
+            # As sentence-transformers' encode_document and encode_query use the prompts.
+            queries = Encoder(self.model, prompt=prompts.get("query"), **options)
+            asked = queries.encode(list(examples.queries.values()))
+            key = (id(examples), self.facts["plan"], spec.short([_with(self.strategy, top=1)]))
+            if key not in self.shared:  # strategies that only score otherwise have the same vectors
+                began = time.perf_counter()
+                documents = Encoder(self.model, self.strategy, prompt=prompts.get("document"), **options)
+                read = documents.encode(list(examples.documents.values()), progress=title)
+                self.shared[key] = read, time.perf_counter() - began
+            else:
+                start -= self.shared[key][1]
+        scores = self.shared[key][0].scores(asked.vectors, self.strategy.top)
+        return best_ten(examples, scores), time.perf_counter() - start
+
+    def _as_planned(self) -> AbstractContextManager[Any]:
+        return extended(self.model, method=self.made) if self.made else nullcontext()
 
 
-def _arms(model: Any, target: int, methods: Sequence[str], window: int | None) -> list[_Arm]:
-    if made := plan_of(model):
+def _is_one_window(strategy: Strategy) -> bool:
+    return strategy.makes == "one" and strategy.reads == "whole"
+
+
+def _with(strategy: Any, **values: Any) -> Any:
+    """The strategy with other values of those fields that it has."""
+    return replace(strategy, **{name: value for name, value in values.items() if name in vars(strategy)})
+
+
+def _arms(
+    model: Any,
+    target: int,
+    methods: Sequence[str],
+    strategies: Sequence[str],
+    window: int | None,
+    options: dict[str, Any],
+) -> list[_Dense]:
+    shared: dict[Any, Any] = {}
+    if plan_of(model):
         if methods:
             raise PlanError("The model is extended already, so no method can be measured on it.", "load the original")
-        return [_Arm("extend", _label(made), Truncate(made.length))]
+        return [_Dense(model, as_strategy(one), None, options, shared) for one in strategies or ("extend",)]
     geometry = inspect(model, window=window)
     plans = [plan(geometry, method, target) for method in methods]  # all checked before any is measured
+    ladder = strategies or (f"truncate(window={geometry.window})", f"chunk_mean(window={geometry.window})")
     return [
-        _Arm("truncate", "", Truncate(geometry.window)),
-        _Arm("chunk_mean", "", ChunkMean(geometry.window, limit=max(target, geometry.window))),
-        *(_Arm("extend", _label(made), Truncate(target), made) for made in plans),
+        *(_Dense(model, as_strategy(one), None, options, shared) for one in ladder),
+        *(_Dense(model, as_strategy("extend"), made, options, shared) for made in plans),
     ]
-
-
-def _label(made: Plan) -> str:
-    return spec.short(made.methods) or "none"
 
 
 def _sets(benchmark: Any, lengths: Sequence[int], seed: int) -> Iterator[Retrieval]:
@@ -127,10 +187,10 @@ def _sets(benchmark: Any, lengths: Sequence[int], seed: int) -> Iterator[Retriev
         yield benchmark.examples(length, seed)
 
 
-def _measure(model: Any, benchmark: Any, examples: Retrieval, arm: _Arm, seed: int, title: str) -> Iterator[Score]:
-    start = time.perf_counter()
-    rankings = _rank(model, examples, arm.strategy, title)
-    seconds = time.perf_counter() - start
+def _measure(
+    arm: _Dense | BM25, benchmark: Any, examples: Retrieval, facts: dict[str, Any], title: str
+) -> Iterator[Score]:
+    rankings, seconds = arm.rank(examples, title)
     results = {query: benchmark.score(examples.relevant[query], ranking) for query, ranking in rankings.items()}
     groups: dict[float | None, list[str]] = {None: list(results)}
     if getattr(benchmark, "depths", 0):
@@ -138,47 +198,38 @@ def _measure(model: Any, benchmark: Any, examples: Retrieval, arm: _Arm, seed: i
             groups.setdefault(examples.depth[query], []).append(query)
     for depth, queries in groups.items():
         for metric in results[queries[0]]:
-            yield score(
-                model,
-                strategy=arm.kind,
-                plan=arm.label,
-                window=arm.strategy.length,
-                benchmark=examples.name,
-                task=repr(benchmark),
-                length=examples.length,
-                depth=depth,
-                metric=metric,
-                values=[results[query][metric] for query in queries],
-                seed=seed,
-                seconds=seconds,
-            )
+            values = [results[query][metric] for query in queries]
+            yield score(values, **facts, depth=depth, metric=metric, seconds=seconds)
 
 
-def _rank(model: Any, examples: Retrieval, strategy: Strategy, title: str) -> dict[str, list[str]]:
-    documents, queries = examples.documents, examples.queries
-    prompts = model.prompts  # as sentence-transformers' encode_document and encode_query use them
-    options: dict[str, Any] = {"on_overflow": "truncate"}
-    read = encode(model, list(documents.values()), strategy, prompt=prompts.get("document"), progress=title, **options)
-    asked = encode(model, list(queries.values()), Truncate(strategy.length), prompt=prompts.get("query"), **options)
-    # A stable sort: equal scores keep the order of the ids, so that a rerun gives the same ranking.
-    order = np.argsort(-(unit(asked.vectors) @ unit(read.vectors).T), axis=1, kind="stable")[:, :10]
-    names = list(documents)
-    return {query: [names[i] for i in row] for query, row in zip(queries, order.tolist(), strict=True)}
+_TOLD_APART = ("model", "engine", "strategy", "plan", "window", "benchmark", "task", "length", "seed")
 
 
-def score(model: Any, *, values: Sequence[float], **facts: Any) -> Score:
+def _key(facts: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(facts[name] for name in _TOLD_APART)
+
+
+def model_facts(model: Any, engine: str = "torch float32") -> dict[str, str]:
+    """What a Score says about the model."""
+    inner = anatomy.transformer(model)
+    return {
+        "model": str(inner.config._name_or_path),
+        "revision": str(getattr(inner.config, "_commit_hash", None) or ""),
+        "device": str(next(inner.parameters()).device),
+        "engine": engine,
+    }
+
+
+def score(values: Sequence[float], **facts: Any) -> Score:
     """A Score from the values of its examples, with what describes the machine and the moment."""
-    inner, n = anatomy.transformer(model), len(values)
+    n = len(values)
     mean = sum(values) / n
     spread = math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1) / n) if n > 1 else 0.0
     return Score(
-        model=str(inner.config._name_or_path),
-        revision=str(getattr(inner.config, "_commit_hash", None) or ""),
         value=mean,
         stderr=spread,
         n=n,
-        peak_bytes=_peak_bytes(inner),
-        device=str(next(inner.parameters()).device),
+        peak_bytes=_peak_bytes(facts["device"]),
         versions={"longspan": __version__, **{name: version(name) for name in PACKAGES}},
         commit=_commit(),
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -186,13 +237,12 @@ def score(model: Any, *, values: Sequence[float], **facts: Any) -> Score:
     )
 
 
-def _peak_bytes(model: Any) -> int:
+def _peak_bytes(device: str) -> int:
     """Peak device memory since the last call; 0 on a CPU, where a process only knows its peak since it began."""
+    if not device.startswith("cuda"):
+        return 0
     import torch
 
-    device = next(model.parameters()).device
-    if device.type != "cuda":
-        return 0
     peak = torch.cuda.max_memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
     return int(peak)

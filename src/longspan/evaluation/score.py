@@ -12,7 +12,6 @@ from pathlib import Path
 from longspan.benchmarks.retrieval import read_lines
 from longspan.errors import BenchmarkError
 
-_STRATEGIES = ("truncate", "chunk_mean", "extend")
 _ACCEPTED: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "int": (int,),
@@ -22,6 +21,7 @@ _ACCEPTED: dict[str, tuple[type, ...]] = {
     "dict[str, str]": (dict,),
 }
 _DIGITS = {"cosine": 4}
+_USUAL = "torch float32"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +31,10 @@ class Score:
     Attributes:
         model: Name or path of the model.
         revision: Its revision or checksum.
-        strategy: How long inputs are read: truncate, chunk_mean or extend.
+        engine: How token states are computed, with the layers and dimensions where not all are used.
+        strategy: How long inputs are read: a strategy's specification without its window, or bm25.
         plan: Specification of the methods, "" where there are none.
-        window: How much the pipeline reads at once [tokens].
+        window: How much is read at once [tokens], 0 for all.
         benchmark: Name of the benchmark.
         task: Its specification, with which data and how many.
         length: Length of the inputs [tokens], None where they come as they are.
@@ -53,6 +54,7 @@ class Score:
 
     model: str
     revision: str
+    engine: str
     strategy: str
     plan: str
     window: int
@@ -83,9 +85,9 @@ class Score:
             texts = [*value.keys(), *value.values()] if isinstance(value, dict) else [value]
             if isinstance(value, str | dict) and not all(isinstance(t, str) and t.isprintable() for t in texts):
                 raise _refused(f"{field.name}={value!r} is not printable text")
-        if self.strategy not in _STRATEGIES:
-            raise _refused(f"strategy={self.strategy!r} is not {', '.join(_STRATEGIES)}")
-        if self.n < 1 or self.stderr < 0 or self.window < 1 or (self.length is not None and self.length < 1):
+        if not self.strategy:
+            raise _refused("strategy is empty")
+        if self.n < 1 or self.stderr < 0 or self.window < 0 or (self.length is not None and self.length < 1):
             small = f"n={self.n}, stderr={self.stderr}, window={self.window} or length={self.length}"
             raise _refused(f"{small} is too small")
         if self.depth is not None and not 0 <= self.depth <= 1:
@@ -93,8 +95,12 @@ class Score:
 
     @property
     def label(self) -> str:
-        """Row name in tables: ``truncate 512``, ``chunk_mean 512``, ``interpolate -> 4096``."""
-        return f"{self.plan} -> {self.window}" if self.strategy == "extend" else f"{self.strategy} {self.window}"
+        """Row name in tables: ``truncate 512``, ``interpolate -> 4096``, ``late 4096 in tile``, ``bm25``."""
+        if self.strategy == "extend":
+            name = f"{self.plan} -> {self.window}"
+        else:
+            name = f"{self.strategy} {self.window or ''}".strip() + (f" in {self.plan}" if self.plan else "")
+        return name if self.engine == _USUAL or not self.window else f"{name}, {self.engine}"
 
 
 def append(path: Path, scores: Iterable[Score]) -> None:
