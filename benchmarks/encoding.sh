@@ -21,18 +21,17 @@ longer() { # TOKENS METHODS: the name of the checkpoint
   echo "$name"
 }
 
-plain=(truncate "truncate(window=512)" "late(window=512)" chunk_max "chunk_max(top=2)" long_late "long_late(top=2)"
-  chunk_mean "chunk_mean(window=512)")
+plain=(truncate "truncate(window=512)" "late(window=512)" chunk_max "chunk_max(top=2)" chunk_mean)
+measure $minilm fairytaleqa "${plain[@]}" long_late "long_late(top=2)" "long_late(chunks='sentences')"
+measure $minilm qmsum "${plain[@]}" long_late "long_late(top=2)"
 for set in fairytaleqa qmsum; do
-  measure $minilm $set "${plain[@]}"
-  for method in tile "tile + temperature(tau=0.6)" "interpolate + log_n"; do
-    measure "$(longer 4096 "$method")" $set extend late
-  done
-  measure "$(longer 4096 "tile + temperature(tau=0.6)")" $set "chunk_mean(window=4096)"
+  measure "$(longer 4096 tile)" $set extend late
+  measure "$(longer 4096 "tile + temperature(tau=0.6)")" $set extend
+  measure "$(longer 4096 "interpolate + log_n")" $set extend
 done
-measure $minilm fairytaleqa "long_late(chunks='sentences')" "chunk_mean(order='mean_then_normalise')"
+measure "$(longer 8192 "tile + temperature(tau=0.6)")" qmsum extend
+measure "$(longer 8192 tile)" qmsum extend
+measure "$(longer 4096 "tile + temperature(tau=0.6)")" fairytaleqa "chunk_mean(window=4096)"
 for set in fairytaleqa qmsum; do
-  for method in tile "tile + temperature(tau=0.6)"; do
-    measure "$(longer 8192 "$method")" $set extend
-  done
+  measure $minilm $set "chunk_mean(window=512)"
 done

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from longspan.benchmarks.fairytaleqa import FairytaleQA
 from longspan.cli import app
-from longspan.encoding.pieces import Limits
+from longspan.encoding.files.pieces import Limits
 from longspan.scale.job import encode_files
 from longspan.scale.worker import EncoderSpec
 

@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,10 +23,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from longspan.encoding.encoded import Encoded, overflow
-from longspan.encoding.merge import Target
-from longspan.encoding.parts import Counts, Parts, encode_rows
-from longspan.encoding.pieces import Limits
-from longspan.encoding.shards import shards
+from longspan.encoding.files.merge import Target
+from longspan.encoding.files.parts import Counts, Parts, encode_rows
+from longspan.encoding.files.pieces import Limits
+from longspan.encoding.files.shards import shards
 from longspan.errors import EncodeError
 from longspan.scale.job import Summary, encode_files
 from longspan.scale.state import fingerprint, prepare
@@ -148,9 +149,11 @@ def test_a_result_holds_a_line_for_every_vector_and_an_account(source: Path, tmp
         (3, "3", 4, 'write one {"text": "..."} a line'),
         (4, "id3", 5, "drink water"),
     ]
-    assert summary.overflow == "2 of 8 inputs lost 29% of their tokens."
+    lost, _, advice = summary.overflow.partition("; ")
+    assert lost == "2 of 8 inputs lost 29% of their tokens"
+    assert re.fullmatch(r"extend to 64 with: longspan extend \S+ --to 64 --out \S+-64", advice)
     given = [3, 0, 20, 0, 0, 14, 2, 2]
-    assert summary.overflow == overflow(given, [min(count, READ) for count in given])
+    assert f"{lost}." == overflow(given, [min(count, READ) for count in given])
     assert summary.text().splitlines()[1:] == [
         summary.overflow,
         f"2 rows could not be encoded: {out}.errors.jsonl",

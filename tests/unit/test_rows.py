@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from longspan.encoding.pieces import Limits
-from longspan.encoding.rows import Columns, Row, from_line
-from longspan.encoding.shards import Reader, Shard, files, shards
+from longspan.encoding.files.pieces import Limits
+from longspan.encoding.files.rows import Columns, Row, from_line
+from longspan.encoding.files.shards import Reader, Shard, files, shards
 from longspan.errors import EncodeError
 
 anywhere = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

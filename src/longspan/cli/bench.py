@@ -27,7 +27,7 @@ def bench(
 
     from longspan.encoding.bench import bench as measure
     from longspan.encoding.bench import verdict
-    from longspan.encoding.shards import shards
+    from longspan.encoding.files.shards import shards
     from longspan.storage.load import load
 
     quiet()

@@ -59,7 +59,7 @@ def encode(
     vectors, 1 when some could not be encoded (OUT.errors.jsonl says which; the rest is written) or the run
     failed, 2 when options do not fit.
     """
-    from longspan.encoding.rows import Columns
+    from longspan.encoding.files.rows import Columns
     from longspan.errors import EncodeError
     from longspan.scale.job import encode_files
     from longspan.scale.worker import EncoderSpec

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 
@@ -136,6 +138,17 @@ def overflow(given: list[int], used: list[int]) -> str:
         return ""
     share = 1 - sum(read for _, read in cut) / sum(whole for whole, _ in cut)
     return f"{len(cut)} of {len(given)} inputs lost {share:.0%} of their tokens."
+
+
+def room_for(tokens: int) -> int:
+    """A length to extend to for a text of so many tokens: a power of two leaves room for the next one."""
+    return int(2 ** math.ceil(math.log2(tokens)))
+
+
+def remedy(model: str, tokens: int) -> str:
+    """The command that extends a model so far that it reads so many tokens."""
+    to = room_for(tokens)
+    return f"extend to {to} with: longspan extend {model} --to {to} --out {Path(model).name}-{to}"
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from tqdm import tqdm
 
 from longspan import spec
 from longspan.encoding import batches, engines, tokens
-from longspan.encoding.encoded import Encoded, collect, interleave, overflow
+from longspan.encoding.encoded import Encoded, collect, interleave, overflow, remedy, room_for
 from longspan.encoding.forward import vectors
 from longspan.encoding.pooling import Head
 from longspan.encoding.strategy import as_strategy, chunked, window_of
@@ -210,15 +208,14 @@ class Encoder:
         if self.on_overflow == "chunk":
             yield Encoder(self.model, chunked(strategy), **options)
         elif hasattr(strategy, "to"):
-            yield Encoder(self.model, replace(strategy, to=self._target(longest)), **options)
+            yield Encoder(self.model, replace(strategy, to=room_for(self._whole(longest))), **options)
         else:
-            with extended(self.model, self._target(longest)):
+            with extended(self.model, room_for(self._whole(longest))):
                 yield Encoder(self.model, replace(strategy, window=None), **options)
 
-    def _target(self, longest: int) -> int:
-        """What to extend to for a text of so many tokens: a power of two leaves room for the next one."""
-        taken = len(self.frame.wrap([], []).ids)
-        return int(2 ** math.ceil(math.log2((longest + taken) * (1 if self.frame.again is None else 2))))
+    def _whole(self, tokens: int) -> int:
+        """Tokens of the window that reads a text of so many, with its prompt, whole."""
+        return len(self.frame.wrap([0] * tokens, []).ids)
 
     def _read(self, tokenised: dict[int, Tokenised], errors: dict[int, EncodeError]) -> dict[int, Reading]:
         window, readings = self.window, {}
@@ -233,11 +230,10 @@ class Encoder:
     def _tell(self, tokenised: dict[int, Tokenised], readings: dict[int, Reading], longest: int) -> None:
         given = [tokenised[place].text.tokens for place in readings]
         lost = overflow(given, [reading.used for reading in readings.values()])
-        name, to = str(anatomy.transformer(self.model).config._name_or_path), self._target(longest)
-        command = f"longspan extend {name} --to {to} --out {Path(name).name}-{to}"
+        told = remedy(str(anatomy.transformer(self.model).config._name_or_path), self._whole(longest))
         if self.on_overflow == "error":
-            raise EncodeError(lost, f"on_overflow='chunk' reads them whole; or extend to {to} with: {command}")
-        warnings.warn(f"{lost[:-1]}; extend to {to} with: {command}", stacklevel=4)
+            raise EncodeError(lost, f"on_overflow='chunk' reads them whole; or {told}")
+        warnings.warn(f"{lost[:-1]}; {told}", stacklevel=4)
 
     def _encoded(
         self,

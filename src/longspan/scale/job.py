@@ -12,17 +12,20 @@ from typing import Any
 
 from tqdm import tqdm
 
-from longspan.encoding.merge import Target
-from longspan.encoding.parts import Counts, Parts
-from longspan.encoding.pieces import Limits
-from longspan.encoding.rows import Columns
-from longspan.encoding.shards import Shard, files, shards
+from longspan.encoding.encoded import remedy
+from longspan.encoding.files.merge import Target
+from longspan.encoding.files.parts import Counts, Parts
+from longspan.encoding.files.pieces import Limits
+from longspan.encoding.files.rows import Columns
+from longspan.encoding.files.shards import Shard, files, shards
 from longspan.errors import EncodeError
 from longspan.scale.state import clear, fingerprint, locked, prepare
 from longspan.scale.teams import Alone, Processes, Team
 from longspan.scale.worker import Builds, cores
 
 ENGINES = ("local", "ray")
+_AROUND = 32
+"""Room for special tokens and a prompt in the length that is advised [tokens]."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Summary:
         seconds: Of this run, loading the model included.
         speed: Tokens read a second by this run, 0 if it read none.
         resumed_rows: Rows that an earlier run had done.
-        overflow: One line on what was dropped, "" when nothing was.
+        overflow: One line on what was dropped and the command against it, "" when nothing was.
     """
 
     out: str
@@ -125,7 +128,7 @@ def encode_files(
         job = fingerprint(about, work)
         if told := prepare(target, job, about, work, overwrite=overwrite):
             total = Counts(**told["counts"])
-            return _summary(target, total, total, began, began)
+            return _summary(target, about, total, total, began, began)
         parts, started = Parts(target.parts, job), time.perf_counter()
         done = parts.done(len(work))
         resumed = sum(done.values(), Counts())
@@ -135,7 +138,7 @@ def encode_files(
         told = {"job": job, **about, "counts": asdict(total)}
         target.merge(map(parts.read, range(len(work))), told, about["dimension"], total.vectors)
         clear(target)
-        return _summary(target, total, resumed, began, started)
+        return _summary(target, about, total, resumed, began, started)
 
 
 def _keep_apart(inputs: list[str], target: Target) -> None:
@@ -178,8 +181,12 @@ def _followed(
             yield index, counts
 
 
-def _summary(target: Target, total: Counts, resumed: Counts, began: float, started: float) -> Summary:
-    now = time.perf_counter()
+def _summary(
+    target: Target, about: dict[str, Any], total: Counts, resumed: Counts, began: float, started: float
+) -> Summary:
+    now, lost = time.perf_counter(), total.overflow()
+    if lost:
+        lost = f"{lost[:-1]}; {remedy(about['encoder'].get('model', 'MODEL'), total.longest + _AROUND)}"
     return Summary(
         out=str(target.out),
         rows=total.rows,
@@ -191,7 +198,7 @@ def _summary(target: Target, total: Counts, resumed: Counts, began: float, start
         seconds=now - began,
         speed=(total.read - resumed.read) / max(now - started, 1e-9),
         resumed_rows=resumed.rows,
-        overflow=total.overflow(),
+        overflow=lost,
     )
 
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
-from longspan.encoding.parts import Counts, Parts
-from longspan.encoding.shards import Shard
+from longspan.encoding.files.parts import Counts, Parts
+from longspan.encoding.files.shards import Shard
 from longspan.errors import EncodeError, LongspanError
 from longspan.logs import quiet
 from longspan.scale.worker import AGAIN, Builds, EncoderSpec, Worker

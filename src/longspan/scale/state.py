@@ -19,9 +19,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from longspan.encoding.merge import Target
-from longspan.encoding.parts import write_whole
-from longspan.encoding.shards import Shard
+from longspan.encoding.files.merge import Target
+from longspan.encoding.files.parts import write_whole
+from longspan.encoding.files.shards import Shard
 from longspan.errors import EncodeError
 
 

@@ -13,8 +13,8 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import Any, Protocol, TypeVar
 
-from longspan.encoding.parts import Counts, Parts
-from longspan.encoding.shards import Shard
+from longspan.encoding.files.parts import Counts, Parts
+from longspan.encoding.files.shards import Shard
 from longspan.errors import EncodeError, LongspanError
 from longspan.logs import quiet
 from longspan.scale.worker import AGAIN, Builds, EncoderSpec, Worker

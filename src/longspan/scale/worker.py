@@ -7,8 +7,8 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from longspan.encoding.parts import Counts, Parts, encode_rows
-from longspan.encoding.shards import Reader, Shard
+from longspan.encoding.files.parts import Counts, Parts, encode_rows
+from longspan.encoding.files.shards import Reader, Shard
 from longspan.errors import EncodeError, LongspanError
 
 AGAIN = "run the same again: it goes on where it stopped"

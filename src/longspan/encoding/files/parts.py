@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from longspan.encoding.encoded import Encoded
-from longspan.encoding.rows import Row
+from longspan.encoding.files.rows import Row
 from longspan.errors import EncodeError
 
 _ROW_FACTS = ("place", "tokens", "read", "windows")
@@ -34,6 +34,7 @@ class Counts:
         overflowed: Rows of which tokens were dropped.
         overflowed_tokens: Tokens of those rows.
         overflowed_read: Tokens of those rows that a window has read.
+        longest: Tokens of the longest of those rows.
     """
 
     rows: int = 0
@@ -44,9 +45,11 @@ class Counts:
     overflowed: int = 0
     overflowed_tokens: int = 0
     overflowed_read: int = 0
+    longest: int = 0
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+        added = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
+        return Counts(**{**added, "longest": max(self.longest, other.longest)})
 
     def overflow(self) -> str:
         """One line on what was dropped, as `Encoded.overflow` writes it, "" when nothing was."""
@@ -90,7 +93,7 @@ class Part:
         """What became of the rows."""
         cut = self.read < self.tokens
         numbers = (self.tokens.sum(), self.read.sum(), len(self.errors))
-        dropped = (cut.sum(), self.tokens[cut].sum(), self.read[cut].sum())
+        dropped = (cut.sum(), self.tokens[cut].sum(), self.read[cut].sum(), self.tokens[cut].max(initial=0))
         return Counts(len(self.ids), len(self.vectors), *map(int, numbers + dropped))
 
     def lines(self) -> Iterator[dict[str, Any]]:

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from longspan.encoding.parts import Part, sync_folder
-from longspan.encoding.tables import arrow
+from longspan.encoding.files.parts import Part, sync_folder
+from longspan.encoding.files.tables import arrow
 from longspan.errors import EncodeError
 
 _KEY = b"longspan"

@@ -9,9 +9,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
-from longspan.encoding.pieces import GZ, Limits, Piece, open_lines, read_document, read_lines, scan_document, scan_lines
-from longspan.encoding.rows import Columns, Row
-from longspan.encoding.tables import Cursor, scan_table
+from longspan.encoding.files.pieces import (
+    GZ,
+    Limits,
+    Piece,
+    open_lines,
+    read_document,
+    read_lines,
+    scan_document,
+    scan_lines,
+)
+from longspan.encoding.files.rows import Columns, Row
+from longspan.encoding.files.tables import Cursor, scan_table
 from longspan.errors import EncodeError
 
 FORMS = {

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
-from longspan.encoding.pieces import Limits, Piece, changed, told
-from longspan.encoding.rows import Columns, Row, from_fields
+from longspan.encoding.files.pieces import Limits, Piece, changed, told
+from longspan.encoding.files.rows import Columns, Row, from_fields
 from longspan.errors import EncodeError
 
 _TEXT = ("string", "large_string", "string_view")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from longspan.encoding.rows import BOM, Columns, Row, from_document, from_line
+from longspan.encoding.files.rows import BOM, Columns, Row, from_document, from_line
 from longspan.errors import EncodeError
 
 GZ = "jsonl.gz"
