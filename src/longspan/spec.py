@@ -12,6 +12,8 @@ from longspan import registry
 from longspan.card import Card, MethodCard
 from longspan.errors import LongspanError, SpecError
 
+# A dash in a name; what is quoted, such as a path, is matched as a whole and kept.
+_DASH = re.compile(r"""'[^']*'|"[^"]*"|(?<=[A-Za-z])-(?=[A-Za-z])""")
 _CONSTANTS = {"true": True, "false": False, "none": None}
 
 
@@ -34,7 +36,7 @@ def parse(text: str, kind: type[Card] = MethodCard) -> tuple[Any, ...]:
         (YaRN(beta_fast=16.0, beta_slow=1.0, truncate=True), Tile())
     """
     try:
-        tree = ast.parse(re.sub(r"(?<=[A-Za-z])-(?=[A-Za-z])", "_", text.strip()), mode="eval").body
+        tree = ast.parse(_DASH.sub(lambda found: "_" if found[0] == "-" else found[0], text.strip()), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise SpecError(f"{text!r} is not a specification: {error}.", "write name(parameter=value) + name") from None
     try:

@@ -176,6 +176,13 @@ class _Small:
         return self.engine.states(rows)
 
 
+def test_a_limit_is_lifted_by_chunks_and_not_by_a_longer_window(minilm) -> None:
+    whole = encode(minilm, [LONG], "chunk_mean(limit=300)", on_overflow="chunk")
+    assert whole.used == whole.given
+    with pytest.raises(EncodeError, match=r"does not make chunk_mean\(limit=300\) read more"):
+        encode(minilm, [LONG], "chunk_mean(limit=300)", on_overflow="extend")
+
+
 def test_a_batch_that_does_not_fit_is_halved_and_told(minilm) -> None:
     encoder = Encoder(minilm)
     wanted = encoder.encode([*SHORT, SHORT[3]] * 4).vectors

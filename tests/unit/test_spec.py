@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longspan import registry, spec
+from longspan.card import BenchmarkCard
 from longspan.errors import LongspanError, PlanError, SpecError
 from longspan.methods.frequencies.longrope import LongRoPE
 from longspan.methods.frequencies.ntk import NTK
@@ -181,3 +182,9 @@ def test_random_values_are_taken_or_are_a_longspan_error(name: str, value: objec
         assert str(error)  # noqa: PT017
     else:
         assert spec.parse(spec.write(components)) == components
+
+
+def test_a_dash_is_kept_where_it_is_quoted() -> None:
+    for quote in ("'", '"'):
+        (made,) = spec.parse(f"folder(path={quote}my-own/set-of-texts{quote})", BenchmarkCard)
+        assert made.path == "my-own/set-of-texts"

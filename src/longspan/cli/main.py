@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import importlib
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,9 @@ import typer
 
 from longspan import __version__
 from longspan.errors import LongspanError, PlanError, SpecError
+
+# Before torch is imported: threads that wait spin by default, and take the cores that other jobs could use.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 

@@ -62,7 +62,7 @@ def encode(
 
 
 class Encoder:
-    """A model and a way to read, for many calls.
+    """A model and a way to read, for many calls; make another one after the model was trained or moved.
 
     Args:
         model: A SentenceTransformer.
@@ -207,6 +207,9 @@ class Encoder:
         strategy: Any = self.strategy
         if self.on_overflow == "chunk":
             yield Encoder(self.model, chunked(strategy), **options)
+        elif strategy.reads == "native":
+            name = spec.short([strategy])
+            raise EncodeError(f"A longer window does not make {name} read more.", "use on_overflow='chunk'")
         elif hasattr(strategy, "to"):
             yield Encoder(self.model, replace(strategy, to=room_for(self._whole(longest))), **options)
         else:
