@@ -55,6 +55,25 @@ def test_the_default_prompt_of_a_pipeline_is_used_unless_another_is_given(minilm
     np.testing.assert_allclose(encode(minilm, SHORT, prompt="").vectors, minilm.encode(SHORT, prompt=""), **CLOSE)
 
 
+@pytest.mark.parametrize("prompt", ["query: ", ""])
+def test_a_prompt_that_is_not_pooled_is_left_out_as_sentence_transformers_does(minilm, monkeypatch, prompt) -> None:
+    monkeypatch.setattr(minilm[1], "include_prompt", False)
+    texts = [text for text in SHORT if text]
+    wanted = minilm.encode(texts, prompt=prompt)
+    np.testing.assert_allclose(encode(minilm, texts, prompt=prompt).vectors, wanted, **CLOSE)
+
+
+def test_a_prompt_stands_in_front_of_every_window(minilm) -> None:
+    found = encode(minilm, [LONG], "chunk_max(window=130)", prompt="passage: ").vectors
+    ids = minilm.tokenizer("passage: ", add_special_tokens=False)["input_ids"]
+    text = minilm.tokenizer(LONG, add_special_tokens=False, verbose=False)["input_ids"]
+    for vector, (start, end, _) in zip(found, full_windows(len(text), 128 - len(ids)), strict=True):
+        row = torch.tensor([[101, *ids, *text[start:end], 102]])
+        with torch.no_grad():
+            features = minilm({"input_ids": row, "attention_mask": torch.ones_like(row)})
+        np.testing.assert_allclose(vector, features["sentence_embedding"][0].numpy(), **CLOSE)
+
+
 def test_long_texts_are_cut_where_sentence_transformers_cuts_them(minilm) -> None:
     ours = encode(minilm, [LONG, SHORT[0]], on_overflow="truncate")
     np.testing.assert_allclose(ours.vectors, minilm.encode([LONG, SHORT[0]]), **CLOSE)

@@ -21,7 +21,8 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("own-set")
     rows: dict[str, list[dict]] = {"corpus": [], "queries": [], "qrels": []}
     for place, topic in enumerate(TOPICS):
-        rows["corpus"].append({"id": f"d{place}", "text": f"{FILLER} The newspaper then told of {topic}. {FILLER[:600]}"})
+        text = f"{FILLER} The newspaper then told of {topic}. {FILLER[:600]}"
+        rows["corpus"].append({"id": f"d{place}", "text": text})
         rows["queries"].append({"id": f"q{place}", "text": f"What was told of {topic}?"})
         rows["qrels"].append({"query-id": f"q{place}", "corpus-id": f"d{place}", "score": 1})
     for name, lines in rows.items():

@@ -67,7 +67,8 @@ class Frame:
         front = [*self.before, *prompt]
         if self.again is None:
             row = [*front, *ids, *self.after]
-            return Row(row, len(front), (0 if self.prompt else len(front), len(row)))
+            # As sentence-transformers: with a prompt that is not pooled, nothing in front of it is.
+            return Row(row, len(front), (0 if self.prompt or not prompt else len(front), len(row)))
         content = len(front) + len(ids) + len(self.again)
         row = [*front, *ids, *self.again, *ids, *self.after]
         return Row(row, content, (content, content + len(ids)) if ids else (0, len(row)))
