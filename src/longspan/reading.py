@@ -89,8 +89,8 @@ class Strategy(Protocol):
         top: How many of a text's vectors its score is the mean of.
         reads: What a window is when none is given: the whole window of the model, or its native one,
             which it had before it was extended ("whole", "native").
-        makes: One vector of a text from those of its windows, by ``merge`` ("one"); each window's own vector
-            ("windows"); or one of the token states of each span ("spans").
+        makes: Each window's own vector ("windows"), one vector of all of them by ``merge`` ("merged"), or one of
+            the token states of each span ("spans").
         chunked: Name of the strategy that reads what this one drops, "" where nothing is dropped.
     """
 
@@ -103,8 +103,12 @@ class Strategy(Protocol):
     def read(self, text: Text, room: int) -> Reading:
         """Windows of at most ``room`` tokens, and the spans of the vectors."""
 
+
+class Merging(Strategy, Protocol):
+    """A strategy that makes one vector of those of a text's windows."""
+
     def merge(self, vectors: Any) -> Any:
-        """Vectors of a text's windows ``[windows, dimension]`` to its one vector ``[dimension]``."""
+        """Vectors ``[windows, dimension]`` to ``[dimension]``."""
 
 
 def first_window(tokens: int, room: int) -> list[Window]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from longspan.encoding import batches
 from longspan.encoding.engines import Engine
 from longspan.encoding.pooling import Head
 from longspan.encoding.tokens import Frame, Row, Tokenised
-from longspan.reading import Reading, Strategy, Window
+from longspan.reading import Merging, Reading, Strategy, Window
 
 
 def vectors(
@@ -58,8 +59,9 @@ def vectors(
     with torch.inference_mode():
         batches.run(forward, handle, [len(row.ids) for row in rows], budget, head.width)
         found = [pool.of(place, len(reading.windows))[:, :dims] for place, reading in enumerate(readings)]
-    if strategy.makes == "one":
-        found = [strategy.merge(one)[None] for one in found]
+    if strategy.makes == "merged":
+        merging = cast("Merging", strategy)
+        found = [merging.merge(one)[None] for one in found]
     return [head.normalise(one) for one in found]
 
 

@@ -146,7 +146,7 @@ class _Dense:
 
 
 def _is_one_window(strategy: Strategy) -> bool:
-    return strategy.makes == "one" and strategy.reads == "whole"
+    return strategy.makes == "windows" and strategy.reads == "whole"
 
 
 def _with(strategy: Any, **values: Any) -> Any:

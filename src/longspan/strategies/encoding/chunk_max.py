@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from longspan.reading import Reading, Text, check, full_windows
 
@@ -46,7 +46,3 @@ class ChunkMax:
         """Every token, the last window slid back to be full."""
         windows = full_windows(text.tokens, room, self.overlap)
         return Reading(windows, [(window.start, window.end) for window in windows])
-
-    def merge(self, vectors: Any) -> Any:
-        """Nothing is merged."""
-        return vectors

@@ -43,7 +43,7 @@ class ChunkMean:
     limit: int | None = None
     top: ClassVar[int] = 1
     reads: ClassVar[str] = "native"
-    makes: ClassVar[str] = "one"
+    makes: ClassVar[str] = "merged"
     chunked: ClassVar[str] = "chunk_mean"
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from longspan.reading import Reading, Text, check, first_window
 from longspan.strategies.encoding._chunks import Chunks, check_size, chunk
@@ -53,7 +53,3 @@ class Late:
         """The first ``room`` tokens, and the chunks within them."""
         windows = first_window(text.tokens, room)
         return Reading(windows, chunk(text, windows[-1].end, self.chunks, self.size))
-
-    def merge(self, vectors: Any) -> Any:
-        """Nothing is merged."""
-        return vectors

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from longspan.reading import Reading, Text, check, full_windows
 from longspan.strategies.encoding._chunks import Chunks, check_size, chunk
@@ -55,7 +55,3 @@ class LongLate:
         """Every token, and the chunks of the whole text."""
         overlap = room // 8 if self.overlap is None else self.overlap
         return Reading(full_windows(text.tokens, room, overlap), chunk(text, text.tokens, self.chunks, self.size))
-
-    def merge(self, vectors: Any) -> Any:
-        """Nothing is merged."""
-        return vectors

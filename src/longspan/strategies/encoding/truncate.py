@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from longspan.reading import Reading, Text, check, first_window
 
@@ -31,7 +31,7 @@ class Truncate:
     window: int | None = None
     top: ClassVar[int] = 1
     reads: ClassVar[str] = "whole"
-    makes: ClassVar[str] = "one"
+    makes: ClassVar[str] = "windows"
     chunked: ClassVar[str] = "chunk_mean"
 
     def __post_init__(self) -> None:
@@ -42,7 +42,3 @@ class Truncate:
         """The first ``room`` tokens."""
         windows = first_window(text.tokens, room)
         return Reading(windows, [(0, windows[0].end)])
-
-    def merge(self, vectors: Any) -> Any:
-        """The one vector there is."""
-        return vectors[0]
