@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import os
 import tempfile
 import warnings
@@ -28,6 +29,20 @@ _LONGEST = 1024
 """Tokens of the longest input that is compared."""
 
 _OPSET = 18
+
+
+def need(package: str, backend: str) -> Any:
+    """Import a package of a backend.
+
+    Raises:
+        EncodeError: It is not installed.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise EncodeError(
+            f"The {backend} backend needs {package}, which is not installed.", f"pip install 'longspan[{backend}]'"
+        ) from error
 
 
 class Traceable(nn.Module):

@@ -16,7 +16,6 @@ from torch import Tensor
 from longspan.encoding.engines import export
 from longspan.encoding.engines.rows import Rows, pad
 from longspan.encoding.engines.twin import pad_token
-from longspan.errors import EncodeError
 from longspan.seams import anatomy
 
 _FUSED = ("bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert")
@@ -37,8 +36,8 @@ class OnnxEngine:
     """
 
     def __init__(self, model: Any, dtype: str, layers: int | None, cache: str | Path | None) -> None:
-        runtime = _need("onnxruntime")
-        _need("onnx")
+        runtime = export.need("onnxruntime", "onnx")
+        export.need("onnx", "onnx")
         self.name = f"onnx {dtype}"
         self.device = torch.device("cpu")
         self._pad = pad_token(model)
@@ -64,15 +63,6 @@ class OnnxEngine:
     def _forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         given = dict(zip(export.INPUTS, (ids.numpy(), mask.numpy()), strict=True))
         return torch.from_numpy(self._session.run([export.OUTPUT], given)[0])
-
-
-def _need(package: str) -> Any:
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise EncodeError(
-            f"The onnx backend needs {package}, which is not installed.", "pip install 'longspan[onnx]'"
-        ) from error
 
 
 def _session(runtime: Any, path: Path) -> Any:

@@ -37,9 +37,9 @@ class OpenVinoEngine:
     """
 
     def __init__(self, model: Any, dtype: str, layers: int | None, cache: str | Path | None) -> None:
-        openvino = _need("openvino")
+        openvino = export.need("openvino", "openvino")
         if dtype == "int8":
-            _need("nncf")
+            export.need("nncf", "openvino")
         self.name = f"openvino {dtype}"
         self.device = torch.device("cpu")
         self._pad = pad_token(model)
@@ -87,15 +87,6 @@ class OpenVinoEngine:
         states = torch.from_numpy(request.infer([ids.numpy(), mask.numpy()])[0])
         self._idle.append(request)
         return states
-
-
-def _need(package: str) -> Any:
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise EncodeError(
-            f"The openvino backend needs {package}, which is not installed.", "pip install 'longspan[openvino]'"
-        ) from error
 
 
 def _compress(read: Any) -> Any:
