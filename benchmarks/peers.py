@@ -43,27 +43,16 @@ def ours(folder: Path, threads: int, backend: str, dtype: str) -> Encode:
 def sentence_transformers(folder: Path, threads: int, backend: str) -> Encode:
     """SentenceTransformer.encode as it comes, at its default batch size of 32."""
     import torch
-    from sentence_transformers import SentenceTransformer, models
+    from sentence_transformers import SentenceTransformer
 
     torch.set_num_threads(threads)
-    if backend == "torch":
-        model = SentenceTransformer(str(folder), device="cpu")
-        return lambda texts: model.encode(texts, show_progress_bar=False)
-    # Older releases do not know the module names of a newer checkpoint, so the modules are put together here.
-    settings: dict[str, Any] = {"provider": "CPUExecutionProvider", "export": True}
+    settings: dict[str, Any] = {} if backend == "torch" else {"export": True}
     if backend == "openvino":
-        settings = {"ov_config": {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}, "export": True}
-    else:
-        import onnxruntime
-
-        settings["session_options"] = onnxruntime.SessionOptions()
-        settings["session_options"].intra_op_num_threads = threads
-        settings["session_options"].add_session_config_entry("session.intra_op.allow_spinning", "0")
-    length = _length(folder)
-    first = models.Transformer(str(folder), max_seq_length=length, backend=backend, model_args=settings)
-    pooling = models.Pooling(first.get_word_embedding_dimension(), "mean")
-    made = SentenceTransformer(modules=[first, pooling, models.Normalize()], device="cpu")
-    return lambda texts: made.encode(texts, show_progress_bar=False)
+        settings["ov_config"] = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
+    elif backend == "onnx":
+        settings |= {"provider": "CPUExecutionProvider", "session_options": _options(threads)}
+    model = SentenceTransformer(str(folder), device="cpu", backend=backend, model_kwargs=settings)
+    return lambda texts: model.encode(texts, show_progress_bar=False)
 
 
 def openvino(folder: Path, threads: int) -> Encode:
@@ -79,10 +68,8 @@ def onnxruntime(folder: Path, threads: int) -> Encode:
     """ONNX Runtime itself, on a graph with fused attention."""
     import onnxruntime as runtime
 
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = runtime.InferenceSession(str(folder / "export/fused.onnx"), options, providers=["CPUExecutionProvider"])
+    path = str(folder / "export/fused.onnx")
+    session = runtime.InferenceSession(path, _options(threads), providers=["CPUExecutionProvider"])
     return _driven(folder, lambda ids, mask: session.run(None, {"input_ids": ids, "attention_mask": mask})[0])
 
 
@@ -105,7 +92,7 @@ def ctranslate2(folder: Path, threads: int) -> Encode:
 
 
 def fastembed(folder: Path, threads: int) -> Encode:
-    """fastembed with a model of the user's, in batches of 32."""
+    """Fastembed with a model of the user's, in batches of 32."""
     from fastembed import TextEmbedding
     from fastembed.common.model_description import ModelSource, PoolingType
 
@@ -122,7 +109,7 @@ def fastembed(folder: Path, threads: int) -> Encode:
 
 
 def infinity(folder: Path, threads: int) -> Encode:
-    """infinity's engine for torch, without its server."""
+    """Infinity's engine for torch, without its server."""
     import torch
     from infinity_emb import EngineArgs, SyncEngineArray
 
@@ -170,6 +157,15 @@ PEERS: dict[str, tuple[Callable[..., Encode], tuple[str, ...], tuple[str, ...]]]
 
 def _length(folder: Path) -> int:
     return int(json.loads((folder / "sentence_bert_config.json").read_text())["max_seq_length"])
+
+
+def _options(threads: int) -> Any:
+    import onnxruntime as runtime
+
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # as passive as OpenMP's threads
+    return options
 
 
 def _driven(folder: Path, states: States) -> Encode:
