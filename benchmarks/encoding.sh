@@ -25,13 +25,8 @@ plain=(truncate "truncate(window=512)" "late(window=512)" chunk_max "chunk_max(t
 measure $minilm fairytaleqa "${plain[@]}" long_late "long_late(top=2)" "long_late(chunks='sentences')"
 measure $minilm qmsum "${plain[@]}" long_late "long_late(top=2)"
 for set in fairytaleqa qmsum; do
-  measure "$(longer 4096 tile)" $set extend late
   measure "$(longer 4096 "tile + temperature(tau=0.6)")" $set extend
-  measure "$(longer 4096 "interpolate + log_n")" $set extend
 done
-measure "$(longer 8192 "tile + temperature(tau=0.6)")" qmsum extend
-measure "$(longer 8192 tile)" qmsum extend
-measure "$(longer 4096 "tile + temperature(tau=0.6)")" fairytaleqa "chunk_mean(window=4096)"
-for set in fairytaleqa qmsum; do
-  measure $minilm $set "chunk_mean(window=512)"
-done
+measure "$(longer 8192 "tile + temperature(tau=0.6)")" fairytaleqa extend
+longspan evaluate $minilm --lengths "" --to 4096 -b "folder(path='fairytaleqa')" -s chunk_mean --backend openvino \
+  --dtype int8 --out "$out"
