@@ -27,6 +27,7 @@ measure $minilm qmsum "${plain[@]}" long_late "long_late(top=2)"
 for set in fairytaleqa qmsum; do
   measure "$(longer 4096 "tile + temperature(tau=0.6)")" $set extend
 done
+measure "$(longer 4096 "tile + temperature(tau=0.6)")" fairytaleqa late
 measure "$(longer 8192 "tile + temperature(tau=0.6)")" fairytaleqa extend
 longspan evaluate $minilm --lengths "" --to 4096 -b "folder(path='fairytaleqa')" -s chunk_mean --backend openvino \
   --dtype int8 --out "$out"
