@@ -2,11 +2,17 @@
 
 Every library is a process of its own with the same threads and a passive OpenMP wait policy. All are alive at once and
 get the same slices of texts in random order, so that drift of the machine hits all alike. What counts are the ratios
-within a slice; cosines say whether a library gave the vectors of sentence-transformers. Peers that need other versions
-of packages run in an environment of their own:
+within a slice; cosines say whether a library gave the vectors of sentence-transformers. The script itself, and the
+graphs that it gives to peers, need the extras of both backends; the extra `demo` carries the model. Peers that need
+other versions of packages run in an environment of their own, with a torch for the CPU; infinity asks there for a NumPy
+below 2, and works with the other peers' one:
 
-    python -m venv peers && peers/bin/pip install "sentence-transformers<6" "optimum-intel[openvino]" \
-        "optimum-onnx[onnxruntime]" ctranslate2 fastembed
+    pip install -e ".[demo,onnx,openvino]"
+    python -m venv peers
+    peers/bin/pip install torch --index-url https://download.pytorch.org/whl/cpu
+    peers/bin/pip install "sentence-transformers<6" "optimum-intel[openvino]" "optimum-onnx[onnxruntime]" onnx \
+        ctranslate2 fastembed
+    peers/bin/pip install --no-deps infinity-emb
     python benchmarks/speed.py --peer-python peers/bin/python
 """
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFa
 import longspan
 from longspan import EncodeError, encode
 from longspan.errors import StorageError
+from longspan.reading import Reading, Text, full_windows
 from tests.models import ALL
 
 TEXTS = ["once there was a dog", "the cat"]
@@ -118,6 +121,44 @@ def test_a_chunk_of_a_decoder_is_the_state_of_its_last_token(decoder: str) -> No
         np.testing.assert_allclose(found.vectors[place], (states[last] / states[last].norm()).numpy(), **CLOSE)
     with pytest.raises(EncodeError, match="pools by weightedmean"):
         encode(longspan.embedder(decoder, pooling="weightedmean", device="cpu"), [text], "late")
+
+
+def test_a_chunk_that_ends_where_a_window_does_is_read_once(decoder: str) -> None:
+    model = longspan.embedder(decoder, device="cpu")
+    text = " ".join(["once", "there", "was", "a", "dog", "the", "cat"] * 3)
+    ids = model.tokenizer(text)["input_ids"]
+    found = encode(model, [text], "long_late(window=10, overlap=4, size=5)")
+    assert len(found.vectors) == 5
+    # Windows 0-10, 6-16, 11-21: a token's state comes from the first one that reads it.
+    for place, (start, last) in enumerate([(0, 4), (0, 9), (6, 14), (11, 19), (11, 20)]):
+        with torch.no_grad():
+            states = model[0].auto_model(torch.tensor([ids[start : start + 10]])).last_hidden_state[0]
+        wanted = states[last - start]
+        np.testing.assert_allclose(found.vectors[place], (wanted / wanted.norm()).numpy(), **CLOSE)
+
+
+@pytest.mark.parametrize("pooling", ["lasttoken", "mean"])
+def test_spans_may_overlap_and_stand_in_any_order(decoder: str, pooling: str) -> None:
+    @dataclass(frozen=True)
+    class Given:
+        """Windows that overlap, and the spans it is given."""
+
+        spans: tuple[tuple[int, int], ...]
+        window: int | None = 10
+        top: int = 1
+        reads: ClassVar[str] = "native"
+        makes: ClassVar[str] = "spans"
+        chunked: ClassVar[str] = ""
+
+        def read(self, text: Text, room: int) -> Reading:
+            return Reading(full_windows(text.tokens, room, 4), list(self.spans))
+
+    model = longspan.embedder(decoder, pooling=pooling, device="cpu")
+    text = " ".join(["once", "there", "was", "a", "dog", "the", "cat"] * 3)
+    spans = ((11, 13), (0, 21), (0, 10), (16, 21), (3, 17), (9, 12), (2, 4))
+    found = encode(model, [text], Given(spans))
+    for place, span in enumerate(spans):
+        np.testing.assert_allclose(found.vectors[place], encode(model, [text], Given((span,))).vectors[0], **CLOSE)
 
 
 @pytest.mark.parametrize(

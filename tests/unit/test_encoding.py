@@ -115,6 +115,11 @@ def test_vectors_do_not_depend_on_the_batch(minilm, strategy, batch_tokens: int)
     assert (ours.given, ours.used) == (wanted.given, wanted.used)
 
 
+def test_what_is_no_strategy_is_told(minilm) -> None:
+    with pytest.raises(EncodeError, match="A int is no strategy"):
+        encode(minilm, SHORT, 256)
+
+
 def test_no_texts_are_no_vectors(minilm) -> None:
     nothing = encode(minilm, [])
     assert nothing.vectors.shape == (0, 384)

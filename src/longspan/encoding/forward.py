@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 from typing import cast
 
 import numpy as np
@@ -13,7 +15,7 @@ from longspan.encoding import batches
 from longspan.encoding.engines import Engine
 from longspan.encoding.pooling import Head
 from longspan.encoding.tokens import Frame, Row, Tokenised
-from longspan.reading import Merging, Reading, Strategy, Window
+from longspan.reading import Merging, Reading, Span, Strategy, Window
 
 
 def vectors(
@@ -89,6 +91,7 @@ class _Spans:
         self.head = head
         self.texts = texts
         self.readings = readings
+        self.order = [_Order(reading.spans) for reading in readings]
         self.sums: dict[int, Tensor] = {}
         self.counts = {place: torch.zeros(len(reading.spans), 1) for place, reading in enumerate(readings)}
 
@@ -109,8 +112,9 @@ class _Spans:
     def _pieces(self, text: int, window: Window, row: Row) -> list[tuple[int, int, int]]:
         """Which span each state of a row counts for: (span, first, last) in places of the row."""
         shift, pieces = row.content - window.start, []
-        for span, (start, end) in enumerate(self.readings[text].spans):
-            if end < window.keep or start > window.end:
+        for span, (start, end) in self.order[text].near(window):
+            # A window without tokens is an empty text's only one: its span is the special tokens.
+            if max(start, window.keep) >= min(end, window.end) and window.start < window.end:
                 continue
             first, last = max(start, window.keep) + shift, min(end, window.end) + shift
             # The first span takes in what stands in front of the text, the last one what stands behind.
@@ -123,3 +127,21 @@ class _Spans:
             if first < last:
                 pieces.append((span, first, last))
         return pieces
+
+
+class _Order:
+    """Spans by their start, so that a window need not look at all of them: a book has thousands of both.
+
+    Spans may overlap and stand in any order, as a strategy of one's own may give them.
+    """
+
+    def __init__(self, spans: Sequence[Span]) -> None:
+        self.spans = sorted(enumerate(spans), key=lambda one: one[1])
+        self.starts = [start for _, (start, _) in self.spans]
+        # The furthest end so far, which grows even where ends do not.
+        self.reach = list(accumulate((end for _, (_, end) in self.spans), max))
+
+    def near(self, window: Window) -> Iterator[tuple[int, Span]]:
+        """The spans that may hold tokens that a window keeps, each with its number."""
+        first, last = bisect_left(self.reach, window.keep), bisect_right(self.starts, window.end)
+        return iter(self.spans[first:last])

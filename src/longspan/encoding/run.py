@@ -169,7 +169,7 @@ class Encoder:
         if spans is not None and len(spans) != len(texts):
             raise EncodeError(f"{len(spans)} lists of spans for {len(texts)} texts.", "give one list, or None, a text")
         known = spans or [None] * len(texts)
-        errors = {place: error for place, text in enumerate(texts) if (error := tokens.wrong(text))}
+        errors = {place: error for place, text in enumerate(texts) if (error := tokens.refusal(text))}
         fine = [place for place in range(len(texts)) if place not in errors]
         found = tokens.tokenise(
             self.model.tokenizer, [texts[place] for place in fine], self.prompt, [known[place] for place in fine]

@@ -18,8 +18,15 @@ def as_strategy(strategy: str | Strategy | None) -> Strategy:
 
     Raises:
         SpecError: The text does not parse, or names several strategies.
+        EncodeError: The object is no strategy.
     """
     if strategy is not None and not isinstance(strategy, str):
+        # ``makes`` as well as the verb, which an open file has too; a class has both, but reads nothing.
+        if isinstance(strategy, type) or not (hasattr(strategy, "read") and hasattr(strategy, "makes")):
+            raise EncodeError(
+                f"A {type(strategy).__name__} is no strategy, which has the verb read and says what it makes.",
+                "give a specification such as 'chunk_mean(window=256)'",
+            )
         return strategy
     made: tuple[Strategy, ...] = spec.parse(strategy or "truncate", StrategyCard)
     if len(made) > 1:

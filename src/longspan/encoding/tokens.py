@@ -11,7 +11,6 @@ from longspan.reading import Span, Text
 
 _ONE_WORD = ('This sentence : "', '" means in one word:"')  # PromptEOL's words (Jiang et al. 2023)
 
-
 FrameKind = Literal["echo", "one_word"]
 
 
@@ -107,7 +106,7 @@ def frame(tokenizer: Any, kind: FrameKind | None, *, prompt: bool, mode: str) ->
     raise EncodeError(f"There is no frame named {kind!r}.", "use echo or one_word")
 
 
-def wrong(text: Any) -> EncodeError | None:
+def refusal(text: Any) -> EncodeError | None:
     """Why a text cannot be encoded, None when it can."""
     if not isinstance(text, str):
         return EncodeError(f"It is a {type(text).__name__}, not a string.", "pass a list of strings")

@@ -17,7 +17,6 @@ from torch import Tensor
 from longspan.encoding.engines import export
 from longspan.encoding.engines.rows import Rows, pad
 from longspan.encoding.engines.twin import pad_token
-from longspan.errors import EncodeError
 
 _GROUP = "128"
 """Activations that share a scale when linear layers compute in 8 bits."""
@@ -45,19 +44,13 @@ class OpenVinoEngine:
         self._pad = pad_token(model)
         module = export.traceable(model, layers, "sdpa")
         path = export.home(cache, self) / f"{export.fingerprint(module)}.xml"
-        fresh = not path.exists()
-        if fresh:
-            with export.placed(path) as made, _quiet():
-                openvino.save_model(
-                    openvino.convert_model(module, example_input=export.example()), str(made), compress_to_fp16=False
-                )
-        if fresh:
-            self._load(openvino, openvino.Core().read_model(str(path)), "float32")
-            try:
+        if not path.exists():
+            with export.placed(path) as made:
+                with _quiet():
+                    converted = openvino.convert_model(module, example_input=export.example())
+                    openvino.save_model(converted, str(made), compress_to_fp16=False)
+                self._load(openvino, openvino.Core().read_model(str(made)), "float32")
                 export.prove(module, model, self._forward)
-            except EncodeError:
-                path.unlink()
-                raise
         read = openvino.Core().read_model(str(path))
         if dtype == "int8":
             read = _compress(read)
