@@ -58,6 +58,7 @@ class MethodCard(Card):
         cost: Inference cost relative to the unextended model.
         native: What a stock tool needs to load the result, "" where longspan must be installed.
         best_for: When to choose it.
+        grid: Specifications that ``compare`` tries, () for the defaults alone.
     """
 
     room: ClassVar[str] = "methods"
@@ -69,6 +70,7 @@ class MethodCard(Card):
     cost: str
     native: str
     best_for: str
+    grid: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +83,7 @@ class BenchmarkCard(Card):
         scope: How much needed information there is: low, middle or high (arXiv:2407.00402).
         diffusion: How hard it is to find: low, middle or high (arXiv:2407.00402).
         licence: Licence of the data.
+        lower: Metrics of which less is better.
     """
 
     room: ClassVar[str] = "benchmarks"
@@ -91,6 +94,7 @@ class BenchmarkCard(Card):
     scope: str
     diffusion: str
     licence: str
+    lower: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

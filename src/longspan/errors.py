@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 
 class LongspanError(Exception):
     """Any error that longspan raises on purpose.
@@ -47,3 +50,22 @@ class EncodeError(LongspanError):
 
 class BenchmarkError(LongspanError):
     """A benchmark cannot be built or scored as asked."""
+
+
+def require(module: str, needed_for: str, extra: str, kind: type[LongspanError] = BenchmarkError) -> Any:
+    """A module of a package that longspan does not install by itself.
+
+    Args:
+        module: Its name.
+        needed_for: What needs it, the subject of the error's sentence.
+        extra: The extra of longspan that installs it.
+        kind: The error to raise.
+
+    Raises:
+        LongspanError: It is not installed, or something that it needs is not.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = error.name or module.split(".")[0]
+        raise kind(f"{needed_for} needs {package}.", f"pip install 'longspan[{extra}]'") from None

@@ -1,1 +1,1 @@
-"""Benchmarks: one file each, with the verbs ``examples(length, seed)`` and ``score(example, output)``."""
+"""Benchmarks: one file each, ``examples(length, seed)`` and ``score(example, output)``, by kind of answer."""

@@ -8,17 +8,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from longspan.benchmarks.retrieval import (
-    Retrieval,
-    budget,
-    check_counts,
-    generator,
-    hide,
-    permutation,
-    pieces,
-    read_lines,
-    score_ranking,
-)
+from longspan.benchmarks.files import read_lines
+from longspan.benchmarks.haystack import budget, check_counts, generator, hide, permutation, pieces
+from longspan.benchmarks.metrics import score_ranking
+from longspan.benchmarks.tasks import Retrieval
 
 CARD = {
     "title": "Needle-in-a-haystack Retrieval",
@@ -37,7 +30,7 @@ CARD = {
     "aliases": ("needle_in_a_haystack", "niah"),
 }
 
-_DATA = Path(__file__).parent / "data"
+_DATA = Path(__file__).parents[1] / "data"
 _FACTS = 100
 
 
@@ -82,8 +75,8 @@ class Needle:
         rng = generator("needle", seed, length)
         return hide("needle", length, [facts[i] for i in order], words, self.queries, self.depths, rng)
 
-    def score(self, example: str, output: Sequence[str]) -> dict[str, float]:
-        """Score a ranking of document ids (output) against the id of the right one (example)."""
+    def score(self, example: Sequence[str], output: Sequence[str]) -> dict[str, float]:
+        """Score a ranking of document ids (output) against the ids of the right ones (example)."""
         return score_ranking(example, output)
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from longspan.benchmarks.retrieval import Retrieval, from_folder, score_ranking
+from longspan.benchmarks.files import from_folder
+from longspan.benchmarks.metrics import score_ranking
+from longspan.benchmarks.tasks import Retrieval
 from longspan.errors import BenchmarkError
 
 CARD = {
@@ -52,6 +54,6 @@ class Folder:
             raise BenchmarkError(f"A folder has whole documents, not ones of {length} tokens.", "length=None")
         return from_folder(Path(self.path).resolve().name, self.path)
 
-    def score(self, example: str, output: Sequence[str]) -> dict[str, float]:
-        """Score a ranking of document ids (output) against the id of the right one (example)."""
+    def score(self, example: Sequence[str], output: Sequence[str]) -> dict[str, float]:
+        """Score a ranking of document ids (output) against the ids of the right ones (example)."""
         return score_ranking(example, output)

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from longspan.benchmarks.retrieval import Retrieval, from_folder, generator, score_ranking
+from longspan.benchmarks.files import from_folder
+from longspan.benchmarks.haystack import generator
+from longspan.benchmarks.metrics import score_ranking
+from longspan.benchmarks.tasks import Retrieval
 from longspan.errors import BenchmarkError
 
 CARD = {
@@ -29,7 +32,7 @@ CARD = {
     "aliases": ("fairytale_qa",),
 }
 
-_SHIPPED = Path(__file__).parent / "data" / "fairytaleqa.jsonl.gz"
+_SHIPPED = Path(__file__).parents[1] / "data" / "fairytaleqa.jsonl.gz"
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,8 @@ class FairytaleQA:
             )
         return _subset(whole, self.documents, seed) if self.documents else whole
 
-    def score(self, example: str, output: Sequence[str]) -> dict[str, float]:
-        """Score a ranking of document ids (output) against the id of the right one (example)."""
+    def score(self, example: Sequence[str], output: Sequence[str]) -> dict[str, float]:
+        """Score a ranking of document ids (output) against the ids of the right ones (example)."""
         return score_ranking(example, output)
 
 
@@ -88,7 +91,7 @@ def _subset(whole: Retrieval, count: int, seed: int) -> Retrieval:
     ordered = sorted(whole.documents, key=lambda key: (len(whole.documents[key]), key))
     bins = (ordered[i * len(ordered) // count : (i + 1) * len(ordered) // count] for i in range(count))
     kept = {members[int(rng.random() * len(members))] for members in bins}
-    asked = [query for query, document in whole.relevant.items() if document in kept]
+    asked = [query for query, document in whole.relevant.items() if document[0] in kept]
     return Retrieval(
         whole.name,
         None,
@@ -108,6 +111,6 @@ def _shipped() -> Retrieval:
         None,
         {tale["id"]: tale["text"] for tale in tales},
         {question["id"]: question["text"] for question, _ in asked},
-        {question["id"]: tale for question, tale in asked},
+        {question["id"]: (tale,) for question, tale in asked},
         {question["id"]: question["depth"] for question, _ in asked},
     )

@@ -6,16 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from longspan.benchmarks.retrieval import (
-    Retrieval,
-    budget,
-    check_counts,
-    generator,
-    hide,
-    permutation,
-    pieces,
-    score_ranking,
-)
+from longspan.benchmarks.haystack import budget, check_counts, generator, hide, permutation, pieces
+from longspan.benchmarks.metrics import score_ranking
+from longspan.benchmarks.tasks import Retrieval
 
 CARD = {
     "title": "Personalised Passkey Retrieval",
@@ -101,8 +94,8 @@ class Passkey:
         rng = generator("passkey", seed, length)
         return hide("passkey", length, needles, filler, self.queries, self.depths, rng)
 
-    def score(self, example: str, output: Sequence[str]) -> dict[str, float]:
-        """Score a ranking of document ids (output) against the id of the right one (example)."""
+    def score(self, example: Sequence[str], output: Sequence[str]) -> dict[str, float]:
+        """Score a ranking of document ids (output) against the ids of the right ones (example)."""
         return score_ranking(example, output)
 
 

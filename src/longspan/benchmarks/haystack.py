@@ -1,59 +1,17 @@
-"""What the retrieval benchmarks share: the set, its score, its folder layout, and hiding a needle."""
+"""Hiding a needle: the random source, the word budget and the places that synthetic sets share."""
 
 from __future__ import annotations
 
-import json
-import math
 import random
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
+from longspan.benchmarks.tasks import Retrieval
 from longspan.errors import BenchmarkError
 
 _NEEDLE_WORDS = 25  # LongEmbed's allowance for the needle, taken off the word budget at every length
 _SENTENCE_END = re.compile(r"[.!?][\"')\]]*$")
 _ABBREVIATION = re.compile(r"[\"'(\[]*([A-Z]|Mr|Mrs|Dr|St)\.$")
-
-
-@dataclass(frozen=True)
-class Retrieval:
-    """Questions over documents, each with one right document.
-
-    Attributes:
-        name: The benchmark's name.
-        length: Nominal length of the documents [tokens], None where they come as they are.
-        documents: Document id to text, sorted by id.
-        queries: Query id to text, sorted by id.
-        relevant: Query id to the id of its one right document.
-        depth: Query id to where in its document the evidence begins [0..1]; empty if unknown.
-    """
-
-    name: str
-    length: int | None
-    documents: dict[str, str]
-    queries: dict[str, str]
-    relevant: dict[str, str]
-    depth: dict[str, float] = field(default_factory=dict)
-
-
-def score_ranking(relevant: str, ranking: Sequence[str]) -> dict[str, float]:
-    """Score a ranking in which one document is right (Jarvelin & Kekalainen 2002, binary gain).
-
-    nDCG@10 = 1 / log2(rank + 1) where rank <= 10, else 0; Acc@1 = 1 where rank = 1, else 0.
-
-    Args:
-        relevant: Id of the right document.
-        ranking: Document ids, best first; may be cut or empty.
-
-    Returns:
-        ``ndcg_at_10`` and ``acc_at_1``, both in 0..1.
-    """
-    top = list(ranking[:10])
-    rank = top.index(relevant) + 1 if relevant in top else 0
-    return {"ndcg_at_10": 1 / math.log2(rank + 1) if rank else 0.0, "acc_at_1": float(rank == 1)}
 
 
 def check_counts(name: str, documents: int, queries: int, depths: int, most: int) -> None:
@@ -166,7 +124,7 @@ def hide(
         documents[f"d{i:04d}"] = "\n".join(part for part in (before, evidence, after) if part)
         depth[f"q{i:04d}"] = aim
     asked = {f"q{i:04d}": question for i, (_, question) in enumerate(needles[:queries])}
-    return Retrieval(name, length, documents, asked, {q: f"d{q[1:]}" for q in asked}, {q: depth[q] for q in asked})
+    return Retrieval(name, length, documents, asked, {q: (f"d{q[1:]}",) for q in asked}, {q: depth[q] for q in asked})
 
 
 def pieces(text: str) -> list[str]:
@@ -177,80 +135,3 @@ def pieces(text: str) -> list[str]:
 def _ends(word: str) -> bool:
     word = word.rstrip()
     return bool(_SENTENCE_END.search(word)) and not _ABBREVIATION.match(word)
-
-
-def from_folder(name: str, folder: str | Path) -> Retrieval:
-    """Load a set in LongEmbed's layout.
-
-    ``corpus.jsonl`` and ``queries.jsonl`` have ``id`` and ``text``; ``qrels.jsonl`` has ``query-id``,
-    ``corpus-id`` and ``score``. Queries without a right document are left out.
-
-    Args:
-        name: Name of the set.
-        folder: The folder that holds the three files.
-
-    Raises:
-        BenchmarkError: A file is missing or empty, or a line is not what the layout says.
-    """
-    folder = Path(folder)
-    documents = _texts(folder / "corpus.jsonl")
-    queries = _texts(folder / "queries.jsonl")
-    relevant: dict[str, str] = {}
-    path = folder / "qrels.jsonl"
-    for line, row in read_lines(path):
-        query, document = _text(row, "query-id", path, line), _text(row, "corpus-id", path, line)
-        score = row.get("score")
-        if not isinstance(score, int | float):
-            raise _bad(path, line, "score is not a number")
-        for key, known in ((query, queries), (document, documents)):
-            if key not in known:
-                raise _bad(path, line, f"there is no {key!r} in the {'queries' if known is queries else 'corpus'}")
-        if score > 0 and relevant.setdefault(query, document) != document:
-            raise _bad(path, line, f"{query!r} has a second right document; a query has one")
-    if not relevant:
-        raise BenchmarkError(f"{path} names no right document.", "a score of 1 marks a right document")
-    asked = {query: text for query, text in queries.items() if query in relevant}
-    return Retrieval(name, None, documents, asked, dict(sorted(relevant.items())))
-
-
-def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Rows of a JSON-lines file with their line numbers, from 1; empty lines are skipped.
-
-    Raises:
-        BenchmarkError: The file cannot be read, or a line is not a JSON object.
-    """
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise BenchmarkError(f"{path} cannot be read: {error.strerror}.", "give the path of a readable file") from None
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise _bad(path, number, f"not JSON ({error})") from None
-        if not isinstance(row, dict):
-            raise _bad(path, number, "not a JSON object")
-        yield number, row
-
-
-def _texts(path: Path) -> dict[str, str]:
-    texts: dict[str, str] = {}
-    for line, row in read_lines(path):
-        key = _text(row, "id", path, line)
-        if key in texts:
-            raise _bad(path, line, f"the id {key!r} occurs twice")
-        texts[key] = _text(row, "text", path, line)
-    return dict(sorted(texts.items()))
-
-
-def _text(row: dict[str, Any], key: str, path: Path, line: int) -> str:
-    value = row.get(key)
-    if not isinstance(value, str):
-        raise _bad(path, line, f"{key} is {'missing' if value is None else 'not a text'}")
-    return value
-
-
-def _bad(path: Path, line: int, fact: str) -> BenchmarkError:
-    return BenchmarkError(f"{path}, line {line}: {fact}.", "correct or remove that line")

@@ -1,0 +1,25 @@
+"""Reading a reply: the rules that several benchmarks judge by."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_INTEGER = re.compile(r"\d+")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+def first_integer(reply: str) -> int | None:
+    """The first run of digits in a reply, None where there is none (Mohtashami & Jaggi 2023; Pal et al. 2023)."""
+    found = _INTEGER.search(reply)
+    return int(found[0]) if found else None
+
+
+def string_match_all(answers: Sequence[str], reply: str) -> float:
+    """Share of the answers that occur in the reply, case ignored (Hsieh et al. 2024, RULER)."""
+    return sum(answer.lower() in reply.lower() for answer in answers) / len(answers)
+
+
+def first_uuids(reply: str, most: int) -> list[str]:
+    """The first ``most`` UUIDs of a reply, in its order and in lower case."""
+    return [found.lower() for found in _UUID.findall(reply)[:most]]

@@ -1,0 +1,1 @@
+"""Benchmarks whose answer is how likely each token is."""

@@ -1,0 +1,1 @@
+"""Benchmarks whose answer is the vectors of texts."""
