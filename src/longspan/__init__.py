@@ -1,6 +1,6 @@
 """longspan gives a pretrained transformer a longer context window, and proves what was gained.
 
-Verbs: inspect, plan, extend, encode, evaluate, report, save, verify, load. Nothing heavy is
+Verbs: inspect, plan, extend, encode, evaluate, compare, report, save, verify, load. Nothing heavy is
 imported until a verb is used.
 """
 
@@ -25,6 +25,7 @@ _HOMES = {
     "SeamError": "errors",
     "SpecError": "errors",
     "StorageError": "errors",
+    "compare": "evaluation.compare",
     "embedder": "encoding.embedder",
     "encode": "encoding.run",
     "evaluate": "evaluation.run",

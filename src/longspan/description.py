@@ -13,14 +13,12 @@ if TYPE_CHECKING:
 def describe(made: Plan) -> str:
     """What changes, what it costs and where it comes from, as aligned text."""
     geometry = made.geometry
-    size = 2 if geometry.dtype in ("bfloat16", "float16") else 4
-    position_bytes = made.length * geometry.hidden * size if geometry.encoding == "learned" else geometry.rotary_dim * 2
     rows = {
         "length": f"{geometry.window} -> {made.length} tokens ({made.factor:g}x)",
         "methods": spec.short(made.methods) or "none: positions beyond the window are used untrained",
         "short inputs": made.short_inputs,
         "stock tools": "same vectors at every length" if made.native else _stock_note(made),
-        "position data": f"{position_bytes:,} bytes",
+        "position data": f"{made.position_bytes:,} bytes",
     }
     if geometry.role == "decoder":
         rows["KV cache"] = f"{geometry.cache_bytes(made.length):,} bytes a sequence at {made.length} tokens"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from longspan import spec
 from longspan.errors import PlanError, SeamError
 from longspan.geometry import Geometry
 from longspan.inspection import inspect
+from longspan.outcomes import fingerprint, recall
 from longspan.planning import Methods, Plan, plan
 from longspan.seams import anatomy, frequencies, limits, positions, queries, scale, table
 
@@ -33,7 +36,8 @@ def extend(model: Any, to: int | None = None, method: Methods | Plan = None, *, 
     Args:
         model: A SentenceTransformer or a transformers model.
         to: Target in tokens; not needed with a Plan.
-        method: A specification ("interpolate + log_n"), a method, several, a Plan, or None for the default.
+        method: A specification ("interpolate + log_n"), a method, several, a Plan, None for the default, or "auto"
+            for what ``automatic`` names.
         window: Trained length in tokens, where it is not what the model says.
 
     Returns:
@@ -54,9 +58,33 @@ def extend(model: Any, to: int | None = None, method: Methods | Plan = None, *, 
     elif to is None:
         raise PlanError("No target length was given.", "pass to=4096")
     else:
+        if isinstance(method, str) and method.strip().lower() == "auto":
+            method, why = automatic(model, to, window=window)
+            logging.getLogger("longspan").info("method %s: %s", method, why)
         made = plan(inspect(model, window=window), method, to)
     _apply(model, made, stored=False)
     return model
+
+
+def automatic(model: Any, to: int, *, window: int | None = None) -> tuple[str, str]:
+    """The method to take where none is named: what ``compare`` chose for this model and length, else its kind's rule.
+
+    Args:
+        model: A SentenceTransformer or a transformers model, not extended.
+        to: Target in tokens.
+        window: Trained length in tokens, where it is not what the model says.
+
+    Returns:
+        A specification, and in one clause where it comes from.
+
+    Raises:
+        PlanError: No method fits.
+    """
+    if found := recall(fingerprint(model), to):
+        return found["method"], f"chosen by compare on {found.get('date')} as {found.get('why')}"
+    geometry = inspect(model, window=window)
+    rule = spec.short(plan(geometry, None, to).methods) or "none"
+    return rule, f"the rule for {geometry.encoding} positions; `longspan compare` measures what is best"
 
 
 def restore(model: Any) -> Any:

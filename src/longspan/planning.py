@@ -197,6 +197,13 @@ class Plan:
         return bool((torch.as_tensor(factor) == 1).all())
 
     @property
+    def position_bytes(self) -> int:
+        """Size of the position data [bytes]: the table's rows, or the frequencies."""
+        geometry = self.geometry
+        size = 2 if geometry.dtype in ("bfloat16", "float16") else 4
+        return self.length * geometry.hidden * size if geometry.encoding == "learned" else geometry.rotary_dim * 2
+
+    @property
     def cards(self) -> list[MethodCard]:
         """Cards of the registered methods among its own."""
         known = {registry.plain(name): card for name, card in registry.methods().items()}

@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 import longspan
-from longspan.benchmarks.fairytaleqa import FairytaleQA
+from longspan.benchmarks.retrieval.fairytaleqa import FairytaleQA
 from tests import models
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"

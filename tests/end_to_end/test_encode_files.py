@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from longspan.benchmarks.fairytaleqa import FairytaleQA
+from longspan.benchmarks.retrieval.fairytaleqa import FairytaleQA
 from longspan.cli import app
 from longspan.encoding.files.pieces import Limits
 from longspan.scale.job import encode_files

@@ -142,16 +142,17 @@ ROOMS = {
     "checks": _NOUNS,
     "description": {"spec"},
     "planning": _NOUNS | {"checks", "description", ""},
-    "extension": _NOUNS | {"inspection", "planning", "seams"},
+    "outcomes": {"errors"},
+    "extension": _NOUNS | {"inspection", "planning", "seams", "outcomes"},
     "reading": {"errors"},
     "strategies": {"errors", "reading"},
     "encoding": _NOUNS | {"reading", "inspection", "planning", "extension", "seams", "sources"},
     "logs": set(),
     "scale": {"errors", "logs", "encoding", "storage", "extension"},
     "benchmarks": {"errors"},
-    "evaluation": _NOUNS | _VERBS | {"reading", "encoding", "benchmarks", ""},
+    "evaluation": _NOUNS | _VERBS | {"reading", "encoding", "benchmarks", "outcomes", "storage", ""},
     "storage": _NOUNS | _VERBS | {""},
-    "cli": _NOUNS | _VERBS | {"logs", "encoding", "benchmarks", "evaluation", "storage", "scale", ""},
+    "cli": _NOUNS | _VERBS | {"logs", "outcomes", "encoding", "benchmarks", "evaluation", "storage", "scale", ""},
 }
 HEAVY = {"torch", "transformers", "sentence_transformers", "numpy"}
 _PURE = {"errors", "card", "registry", "spec", "geometry", "reading"}

@@ -9,32 +9,14 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 import longspan
 from longspan import EncodeError, encode
 from longspan.errors import StorageError
 from longspan.reading import Reading, Text, full_windows
-from tests.models import ALL
 
 TEXTS = ["once there was a dog", "the cat"]
 CLOSE = {"rtol": 0, "atol": 1e-6}
-
-
-@pytest.fixture(scope="module")
-def decoder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A tiny Llama with random weights and a tokenizer of its own."""
-    words = ["<pad>", "<unk>", "<s>", "</s>", "once", "there", "was", "a", "dog", "the", "cat", "\n", '"', ":", "This"]
-    vocabulary = {word: i for i, word in enumerate(words)}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    folder = tmp_path_factory.mktemp("decoder")
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>", unk_token="<unk>", bos_token="<s>")
-    fast.save_pretrained(folder)
-    torch.manual_seed(0)
-    AutoModelForCausalLM.from_config(AutoConfig.for_model("llama", **ALL["llama"])).save_pretrained(folder)
-    return str(folder)
 
 
 def _states(model, text: str) -> torch.Tensor:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longspan import EncodeError, SpecError, encode, extended
+from longspan.encoding.engines.torch_ import TorchEngine
 from longspan.encoding.run import Encoder
 from longspan.reading import Text, full_windows
 from longspan.strategies.encoding.chunk_max import ChunkMax
@@ -120,6 +121,25 @@ def test_what_is_no_strategy_is_told(minilm) -> None:
         encode(minilm, SHORT, 256)
 
 
+@pytest.mark.parametrize("strategy", ["chunk_max(window=32)", "long_late(window=32, size=8)", "truncate"])
+def test_windows_with_the_same_tokens_are_read_once(minilm, strategy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = "The river rose for nine days and nobody had been warned of it at all. " * 4
+    texts = [start + end for end in ("It fell.", "The dam held.", "It fell.")]
+    apart = [encode(minilm, [text], strategy).vectors for text in texts]
+    read: list[tuple[int, ...]] = []
+    states = TorchEngine.states
+
+    def counted(self: TorchEngine, batch: list[list[int]]) -> torch.Tensor:
+        read.extend(map(tuple, batch))
+        return states(self, batch)
+
+    monkeypatch.setattr(TorchEngine, "states", counted)
+    together = encode(minilm, texts, strategy)
+    assert len(read) == len(set(read))
+    assert len(read) < sum(together.windows)
+    np.testing.assert_allclose(together.vectors, np.concatenate(apart), rtol=0, atol=1e-5)
+
+
 def test_no_texts_are_no_vectors(minilm) -> None:
     nothing = encode(minilm, [])
     assert nothing.vectors.shape == (0, 384)
@@ -209,10 +229,11 @@ def test_a_limit_is_lifted_by_chunks_and_not_by_a_longer_window(minilm) -> None:
 
 def test_a_batch_that_does_not_fit_is_halved_and_told(minilm) -> None:
     encoder = Encoder(minilm)
-    wanted = encoder.encode([*SHORT, SHORT[3]] * 4).vectors
+    texts = [f"{text} {turn}" for turn in range(4) for text in [*SHORT, SHORT[3]]]
+    wanted = encoder.encode(texts).vectors
     encoder._engine = small = _Small(encoder._engine, 150)
     with pytest.warns(UserWarning, match="Memory did not suffice for .* Pass batch_tokens="):
-        halved = encoder.encode([*SHORT, SHORT[3]] * 4).vectors
+        halved = encoder.encode(texts).vectors
     np.testing.assert_allclose(halved, wanted, **CLOSE)
     assert max(small.asked) > 150
     small.room = 10

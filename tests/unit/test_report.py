@@ -1,69 +1,19 @@
-"""The report: complete, self-contained, escaped, written whole or not at all."""
+"""The report: complete, honest about keyword search, self-contained, escaped, written whole or not at all."""
 
 import html
+import json
 import re
 import sys
 from dataclasses import replace
-from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
 from longspan.errors import BenchmarkError, LongspanError
 from longspan.evaluation import report as module
 from longspan.evaluation.report import report
-from longspan.evaluation.score import Score
-
-TRUNCATE = Score(
-    model="org/model",
-    revision="abc",
-    engine="torch float32",
-    strategy="truncate",
-    plan="",
-    window=512,
-    benchmark="passkey",
-    task="passkey(documents=100, queries=50, depths=5)",
-    length=512,
-    depth=None,
-    metric="acc_at_1",
-    value=0.37,
-    stderr=0.07,
-    n=50,
-    seed=0,
-    seconds=12.5,
-    peak_bytes=300 * 2**20,
-    device="cpu (2 cores)",
-    versions={"torch": "2.13", "longspan": "0.1"},
-    commit="1234567",
-    date="2025-11-22",
-)
-EXTEND = replace(TRUNCATE, strategy="extend", plan="interpolate", window=4096)
-CHUNK = replace(TRUNCATE, strategy="chunk_mean")
-SCORES = [
-    *[replace(TRUNCATE, length=n, value=v) for n, v in ((512, 0.91), (1024, 0.42), (4096, 0.13))],
-    *[replace(CHUNK, length=n, value=v) for n, v in ((512, 0.92), (1024, 0.74), (4096, 0.48))],
-    *[replace(EXTEND, length=n, value=v) for n, v in ((512, 0.89), (1024, 0.86), (4096, 0.83))],
-    *[replace(EXTEND, length=1024, depth=d, value=v, n=10) for d, v in ((0.1, 0.21), (0.9, 0.97))],
-    replace(TRUNCATE, metric="ndcg_at_10", value=0.555),
-    replace(EXTEND, benchmark="fairytaleqa", task="fairytaleqa(documents=0)", length=None, metric="ndcg_at_10", n=240),
-    replace(EXTEND, benchmark="short_drift", task="short_drift", length=128, metric="cosine", value=0.99871, n=64),
-]
-
-
-class Page(HTMLParser):
-    """Collects the texts, tags, attributes and ids of a page."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.texts, self.tags, self.attributes = [], [], []
-        self.feed(text)
-        self.words = " ".join(" ".join(self.texts).split())
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += attrs
-
-    def handle_data(self, data):
-        self.texts.append(data)
+from longspan.evaluation.score import append, read
+from tests.scores import BM25, EXTEND, HYBRID, KEPT, SCORES, TRUNCATE, Page, draw
 
 
 @pytest.fixture(scope="module")
@@ -94,19 +44,20 @@ def test_every_number_is_on_the_page(page):
 
 def test_every_figure_says_how_it_is_read(page):
     parsed = Page(page)
-    assert parsed.tags.count("svg") == 3  # a curve, a depth map, a dot plot
-    assert parsed.tags.count("figure") == parsed.tags.count("figcaption") == 3
+    assert parsed.tags.count("svg") == 4  # a curve, a depth map, a dot plot, short against long
+    assert parsed.tags.count("figure") == parsed.tags.count("figcaption") == 4
     assert [value for name, value in parsed.attributes if name == "aria-label"] == [
         "passkey(documents=100, queries=50, depths=5): acc_at_1 over length",
-        "passkey(documents=100, queries=50, depths=5): acc_at_1 by depth and length, interpolate -> 4096",
+        "passkey(documents=100, queries=50, depths=5): acc_at_1 by depth and length, interpolate\u00a0→\u00a04096",
         "fairytaleqa(documents=0): ndcg_at_10 of each method",
+        "passkey(documents=100, queries=50, depths=5): short inputs against acc_at_1, 1,024 to 4,096 tokens",
     ]
 
 
 def test_the_depth_map_has_its_numbers_in_the_cells(page):
     svg = re.findall(r"<svg .*?</svg>", page, flags=re.S)[1]
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
-    assert {"0.21", "0.97", "10%", "90%", "1024", "depth"} <= set(texts)
+    assert {"0.21", "0.97", "10%", "90%", "1,024", "depth in the text"} <= set(texts)
 
 
 def test_the_main_metric_of_the_card_comes_first(page):
@@ -185,3 +136,50 @@ def test_drawing_leaves_matplotlib_as_it_was(tmp_path):
     report(SCORES, tmp_path / "page.html", title="t")
     assert matplotlib.rcParams["svg.fonttype"] == matplotlib.rcParamsDefault["svg.fonttype"] != "none"
     assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+
+
+def test_each_figure_is_a_png_as_well(tmp_path):
+    from matplotlib import image
+
+    draw(tmp_path, SCORES, png=tmp_path / "new" / "figures")
+    paths = sorted((tmp_path / "new" / "figures").iterdir())
+    assert [path.name[:2] for path in paths] == ["01", "02", "03", "04"]
+    for path in paths:
+        pixels = image.imread(path)
+        assert min(pixels.shape[:2]) > 100
+        assert pixels[..., :3].std() > 0.01  # not blank
+
+
+def test_a_figure_of_many_methods_tells_them_apart():
+    from longspan.evaluation.figures import looks
+    from longspan.evaluation.score import table
+
+    many = [replace(EXTEND, plan=f"method{i}") for i in range(20)]
+    found = looks(table([BM25, TRUNCATE, *many, HYBRID], metric="acc_at_1"))
+    assert len({(look["color"], look["marker"], look["linestyle"]) for look in found}) == 23
+
+
+def test_shipped_results_are_drawn_one_by_one_and_together(tmp_path):
+    files = sorted((Path(__file__).parents[2] / "results").glob("*.jsonl"))
+    assert files
+    for path in files:
+        assert "What came out" in draw(tmp_path, read(path))
+    words = draw(tmp_path, [score for path in files for score in read(path)])
+    assert "wins" in words
+    assert "rope-minilm: yarn → 4096" in words
+
+
+def test_the_command_writes_page_and_figures(tmp_path):
+    from typer.testing import CliRunner
+
+    from longspan.cli import app
+
+    append(tmp_path / "a.jsonl", KEPT[:6])
+    append(tmp_path / "b.jsonl", KEPT[6:])
+    out, png = tmp_path / "page.html", tmp_path / "png"
+    asked = ["report", str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl"), "--out", str(out), "--png", str(png)]
+    result = CliRunner().invoke(app, [*asked, "--threshold", "0.4", "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.output) == {"report": str(out)}
+    assert len(list(png.iterdir())) == 2
+    assert "at 40 % of" in out.read_text(encoding="utf-8")

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longspan.errors import BenchmarkError
+from longspan.evaluation import cells
 from longspan.evaluation.score import Score, append, markdown, read, table
 
 ONE = Score(
@@ -210,13 +211,74 @@ def test_markdown_shows_error_and_count_and_leaves_no_cell_out():
     text = markdown(scores)
     lines = text.splitlines()
     assert lines[0] == "### passkey, acc_at_1"
-    assert lines[2].split() == ["|", "method", "|", "512", "|", "1024", "|"]
-    assert lines[4].replace(" ", "") == "|truncate512|-|0.48±0.07|"
-    assert lines[5].replace(" ", "") == "|a\\|b->4096|0.90±0.04|-|"
-    assert "passkey(documents=100, queries=50, depths=0); n = 50." in lines
+    assert lines[2].split() == ["|", "method", "|", "512", "|", "1024", "|", "effective", "window", "|"]
+    assert lines[4].replace(" ", "") == "|truncate512|-|0.48±0.07|-|"
+    assert lines[5].replace(" ", "") == "|a\\|b->4096|0.90±0.04|-|-|"
+    assert any(line.startswith("passkey(documents=100, queries=50, depths=0); n = 50; effective") for line in lines)
+    assert "tales; n = 50." in lines
     assert "whole" in text
 
 
 def test_cosines_are_shown_fine_enough_to_differ():
     text = markdown([replace(ONE, metric="cosine", value=0.99962, stderr=0.0002)])
     assert "0.9996 ±0.0002" in text
+
+
+def test_the_effective_window_keeps_a_share_of_the_shortest_lengths_score():
+    scores = [replace(ONE, length=n, value=v) for n, v in ((512, 1.0), (1024, 0.9), (2048, 0.5), (4096, 0.95))]
+    scores += [replace(EXTENDED, length=n, value=0.4) for n in (512, 1024, 2048, 4096)]
+    assert [line.split("|")[-2].strip() for line in markdown(scores).splitlines()[4:6]] == ["1024", "≥ 4096"]
+    assert markdown(scores, threshold=0.95).splitlines()[4].split("|")[-2].strip() == "512"
+    assert "keeps 95 % of" in markdown(scores, threshold=0.95)
+
+
+def test_lower_is_better_is_marked_and_nll_is_told_as_perplexity():
+    facts = {"benchmark": "perplexity", "task": "Perplexity(passages=8)"}
+    nll = [replace(ONE, **facts, metric="nll", length=n, value=v) for n, v in ((512, 2.0), (1024, 2.1), (2048, 3.0))]
+    text = markdown([*nll, replace(ONE, **facts, metric="likelihood")])
+    assert "### perplexity, nll (lower is better)" in text
+    assert "### perplexity, likelihood\n" in text
+    assert "2.00 ±0.07 (ppl 7.39)" in text
+    assert text.splitlines()[4].split("|")[-2].strip() == "1024"  # perplexity 8.17 is within 7.39 / 0.85
+
+
+def test_no_effective_window_is_told_where_less_is_better_and_no_share_says_enough(monkeypatch):
+    monkeypatch.setattr(cells, "is_lower", lambda benchmark, task, metric: True)
+    text = markdown([replace(ONE, metric="mean_cosine", length=n) for n in (64, 512)])
+    assert text.splitlines()[4].split("|")[-2].strip() == "-"
+
+
+def test_keyword_search_is_named_without_a_model():
+    keywords = replace(ONE, model="bm25", revision="0.3", engine="bm25s", strategy="bm25", window=0)
+    assert [row.label for row in table([keywords, ONE], metric="acc_at_1")] == ["bm25", "truncate 512"]
+    older = replace(keywords, revision="0.2")
+    labels = [row.label for row in table([keywords, older, ONE], metric="acc_at_1")]
+    assert labels == ["bm25@0.3: bm25", "bm25@0.2: bm25", "truncate 512"]
+    kinds = [row.kind for row in table([keywords, ONE, replace(ONE, strategy="chunk_max")], metric="acc_at_1")]
+    assert kinds == ["keywords", "one", "several"]
+    assert table([replace(EXTENDED, strategy="bm25 + extend")], metric="acc_at_1")[0].kind == "hybrid"
+
+
+def test_values_of_seeds_make_one_interval_and_are_compared_on_the_same_examples():
+    values = (1.0, 0.0, 1.0, 1.0)
+    first = replace(ONE, values=values, n=4, value=0.75, data="a")
+    second = replace(first, seed=1, values=(0.0,) * 4, value=0.0, data="b")
+    (row,) = table([first, second], metric="acc_at_1")
+    cell = row.cells[1024]
+    assert cell.interval.n == 8
+    assert cell.interval.mean == pytest.approx(cell.value) == pytest.approx(0.375)
+    assert cell.bounds == (cell.interval.low, cell.interval.high)
+    (other,) = table([replace(first, values=(0.0,) * 4, value=0.0)], metric="acc_at_1")
+    gain = cell.against(other.cells[1024])
+    assert (gain.mean, gain.n) == (0.75, 4)  # of the seed that both have
+    (unknown,) = table([replace(first, data="")], metric="acc_at_1")
+    assert unknown.cells[1024].against(unknown.cells[1024]) is None
+    (partly,) = table([first, replace(second, values=())], metric="acc_at_1")
+    assert partly.cells[1024].interval is None
+    assert partly.cells[1024].bounds == (cell.value - cell.stderr, cell.value + cell.stderr)
+
+
+def test_speed_counts_the_tokens_of_all_texts():
+    (row,) = table([replace(ONE, inputs=30, tokens=1000.0, seconds=1.5)], metric="acc_at_1")
+    assert row.cells[1024].tokens_per_second == 20_000
+    assert table([ONE], metric="acc_at_1")[0].cells[1024].tokens_per_second is None

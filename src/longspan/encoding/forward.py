@@ -50,21 +50,34 @@ def vectors(
         rows += [frame.wrap(text.ids[window.start : window.end], text.prompt) for window in reading.windows]
         owner += [(place, number) for number in range(len(reading.windows))]
     pool = _Spans(head, texts, readings) if strategy.makes == "spans" else _Windows(head)
+    same = _same(rows)
 
     def forward(batch: list[int]) -> Tensor:
-        return engine.states([rows[row].ids for row in batch])
+        return engine.states([rows[same[place][0]].ids for place in batch])
 
     def handle(batch: list[int], states: Tensor) -> None:
-        pool.take(states, [rows[row] for row in batch], [owner[row] for row in batch])
-        done(sum(len(rows[row].ids) for row in batch))
+        for turn in range(max(len(same[place]) for place in batch)):
+            held = [i for i, place in enumerate(batch) if turn < len(same[place])]
+            these = [same[batch[i]][turn] for i in held]
+            mine = states[held] if turn else states
+            pool.take(mine, [rows[row] for row in these], [owner[row] for row in these])
+            done(sum(len(rows[row].ids) for row in these))
 
     with torch.inference_mode():
-        batches.run(forward, handle, [len(row.ids) for row in rows], budget, head.width)
+        batches.run(forward, handle, [len(rows[alike[0]].ids) for alike in same], budget, head.width)
         found = [pool.of(place, len(reading.windows))[:, :dims] for place, reading in enumerate(readings)]
     if strategy.makes == "merged":
         merging = cast("Merging", strategy)
         found = [merging.merge(one)[None] for one in found]
     return [head.normalise(one) for one in found]
+
+
+def _same(rows: Sequence[Row]) -> list[list[int]]:
+    """Rows with the same tokens, which are read once: a corpus repeats itself, a synthetic one most of all."""
+    alike: dict[tuple[object, ...], list[int]] = {}
+    for number, row in enumerate(rows):
+        alike.setdefault((*row.ids, None, row.content, row.pooled), []).append(number)
+    return list(alike.values())
 
 
 class _Windows:

@@ -11,7 +11,7 @@ import numpy as np
 from longspan import spec
 from longspan.encoding.encoded import unit
 from longspan.encoding.run import Encoder
-from longspan.evaluation.run import model_facts, score
+from longspan.evaluation.measurement import model_facts, score
 from longspan.evaluation.score import Score
 from longspan.extension import extended, plan_of
 

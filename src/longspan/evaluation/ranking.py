@@ -1,10 +1,12 @@
-"""Scores of documents to the best ten of each query."""
+"""Scores of documents to rankings: the best ten, and the fusion of two."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from longspan.benchmarks.retrieval import Retrieval
+from longspan.benchmarks.tasks import Retrieval
 
 
 def best_ten(examples: Retrieval, scores: np.ndarray) -> dict[str, list[str]]:
@@ -18,3 +20,21 @@ def best_ten(examples: Retrieval, scores: np.ndarray) -> dict[str, list[str]]:
     order = np.argsort(-scores, axis=1, kind="stable")[:, :10]
     names = list(examples.documents)
     return {query: [names[i] for i in row] for query, row in zip(examples.queries, order.tolist(), strict=True)}
+
+
+def fuse(scores: Sequence[np.ndarray], constant: int = 60) -> np.ndarray:
+    """Reciprocal rank fusion (Cormack, Clarke and Buettcher 2009): sum of 1 / (constant + rank).
+
+    Args:
+        scores: Of each search, ``[queries, documents]``.
+        constant: How little the first ranks stand out; 60 in the paper.
+
+    Returns:
+        ``[queries, documents]``.
+    """
+    fused = np.zeros_like(scores[0], dtype=np.float64)
+    places = np.arange(1, len(fused.T) + 1)
+    for one in scores:
+        order = np.argsort(-one, axis=1, kind="stable")
+        np.put_along_axis(fused, order, np.take_along_axis(fused, order, axis=1) + 1 / (constant + places), axis=1)
+    return fused

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import math
-import time
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
-from datetime import datetime, timezone
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from longspan import __version__, spec
-from longspan.benchmarks.retrieval import Retrieval
+from longspan import registry, spec
+from longspan.benchmarks.tasks import Count, Labelled, Questions, digest
 from longspan.card import BenchmarkCard
-from longspan.encoding.run import Encoder
 from longspan.encoding.strategy import as_strategy
 from longspan.errors import BenchmarkError, PlanError
 from longspan.evaluation.bm25 import BM25
-from longspan.evaluation.ranking import best_ten
+from longspan.evaluation.cache import VectorCache
+from longspan.evaluation.language import Language
+from longspan.evaluation.measurement import Outcome, score
+from longspan.evaluation.sampling import quick_lengths, sample
 from longspan.evaluation.score import Score
-from longspan.extension import extended, plan_of
+from longspan.evaluation.search import Dense, Hybrid
+from longspan.extension import plan_of
 from longspan.inspection import inspect
-from longspan.planning import Plan, plan
-from longspan.reading import Strategy
+from longspan.outcomes import fingerprint
+from longspan.planning import plan
 from longspan.seams import anatomy
 
-PACKAGES = ("torch", "transformers", "sentence-transformers")
+LADDER = ("truncate", "chunk_mean", "chunk_max", "chunk_max(top=2)", "long_late")
+"""How a model reads long documents without being extended: what an extension has to beat."""
+
+Arm = Dense | Hybrid | BM25 | Language
 
 
 def evaluate(
@@ -38,224 +39,227 @@ def evaluate(
     *,
     to: int | None = None,
     methods: Sequence[str] = (),
-    strategies: Sequence[str] = (),
-    bm25: bool = False,
+    strategies: Sequence[str] | None = None,
+    bm25: bool = True,
     window: int | None = None,
     seed: int = 0,
+    data: Path | None = None,
+    cache: Path | None = None,
+    quick: bool = False,
     known: Sequence[Score] = (),
     progress: bool = False,
+    tokenizer: Any = None,
     **options: Any,
 ) -> Iterator[Score]:
     """Measure a model as it stands, by each strategy, and extended by each method.
 
-    A model that is not extended is by default read by truncation at the trained window and by the mean of
-    chunks of that size, because chunk averaging, not truncation, is what an extension has to beat.
-
     Args:
-        model: A SentenceTransformer. One that is extended already is measured as it stands, by default by one
-            forward over its window.
+        model: A SentenceTransformer for benchmarks of documents and vectors, a causal language model for those of
+            questions and passages. One that is extended already is measured as it stands.
         benchmarks: A specification ("passkey + fairytaleqa(documents=20)") or benchmark objects.
         lengths: Tokens per document; a benchmark of real texts takes them as they come.
         to: Target in tokens for ``methods``; the largest length when None.
         methods: Specifications, each measured by itself, by one forward over the extended window.
-        strategies: Specifications of how long documents are read, such as ``"late(size=64)"``.
-        bm25: Whether keyword search is measured as well.
+        strategies: Specifications of how long documents are read, such as ``"late(size=64)"``; None for ``LADDER``
+            at the trained window, or for one forward where the model is extended already.
+        bm25: Whether keyword search is measured as well, and its fusion with each search that makes one vector of
+            one window.
         window: Trained length in tokens, where it is not what the model says.
         seed: Seed of the benchmarks.
+        data: A folder with a folder for each set that is not shipped, named like the set.
+        cache: A file that keeps vectors for the next run; None keeps them in memory for this one.
+        quick: Whether a sample of each set, at two of the lengths, is enough: to rank methods, not to quote.
         known: Scores of an earlier run; what they hold is not measured again.
         progress: Show progress bars on stderr.
+        tokenizer: Of a causal language model; None for the one beside it.
         **options: Those of ``Encoder``: backend, dtype, layers, dims.
 
     Yields:
         One Score per metric, and per depth where the benchmark has depths.
 
     Raises:
-        BenchmarkError: A benchmark cannot be built.
+        BenchmarkError: A benchmark cannot be built, or asks what this kind of model cannot answer.
         PlanError: A method does not fit; nothing was measured.
+
+    Warns:
+        UserWarning: A part of a collection has no data here; the others are measured.
     """
-    chosen = spec.parse(benchmarks, BenchmarkCard) if isinstance(benchmarks, str) else tuple(benchmarks)
-    arms = _arms(model, to or max([*lengths, 0]), methods, strategies, window, options)
-    sets = [(b, examples) for b in chosen for examples in _sets(b, lengths, seed)]
+    chosen = collect(benchmarks, data, seed)
+    target = to or max([*lengths, 0])
+    arms: Sequence[Arm]
+    if anatomy.is_pipeline(model):
+        arms = _searches(model, target, methods, strategies, bm25, window, options, VectorCache(cache))
+        count = _counter(model.tokenizer)
+    else:
+        arms = writers = _writers(model, target, methods, window, tokenizer)
+        count = writers[0].count
+    sets = list(_sets(chosen, quick_lengths(lengths) if quick else lengths, seed, count))
+    if quick:
+        sets = [(benchmark, sample(examples, seed)) for benchmark, examples in sets]
+    for benchmark, examples in sets:
+        if not any(_can(arm, examples) for arm in arms):
+            raise _unanswered(model, benchmark, examples)
     done = {_key(asdict(score)) for score in known}
-    searches: list[_Dense | BM25] = [*arms, *([BM25()] if bm25 else [])]
-    for arm in searches:
-        for benchmark, examples in sets:
-            facts = {
-                **arm.facts,
-                "benchmark": examples.name,
-                "task": repr(benchmark),
-                "length": examples.length,
-                "seed": seed,
-            }
-            if _key(facts) not in done:
-                title = f"{arm.label} {examples.name} {examples.length or ''}".strip() if progress else ""
-                yield from _measure(arm, benchmark, examples, facts, title)
-
-
-class _Dense:
-    """A model, a way to read long documents, and the plan it is extended by meanwhile.
-
-    Args:
-        model: A SentenceTransformer.
-        strategy: How documents are read.
-        made: What to extend the model by while it is measured; None leaves it as it is.
-        options: Those of ``Encoder``.
-        shared: Vectors of documents, with the time they took [s], for arms that have the same ones.
-    """
-
-    def __init__(
-        self, model: Any, strategy: Strategy, made: Plan | None, options: dict[str, Any], shared: dict[Any, Any]
-    ) -> None:
-        self.model, self.strategy, self.made, self.options, self.shared = model, strategy, made, options, shared
-        plan = made or plan_of(model)
-        with self._as_planned():
-            encoder = Encoder(model, strategy, **options)
-            window, engine = encoder.window, encoder.engine
-        kind = (
-            "extend" if plan and _is_one_window(strategy) else spec.short([_with(strategy, window=None)])
-        )  # a Score has a field for the window
-        self.facts = {
-            **model_facts(model, engine),
-            "strategy": kind,
-            "plan": (spec.short(plan.methods) or "none") if plan else "",
-            "window": window,
+    for benchmark, examples in sets:
+        facts = {
+            "benchmark": examples.name,
+            "task": f"{benchmark!r}{', quick' if quick else ''}",
+            "length": examples.length,
+            "seed": seed,
         }
-        self.label = self.facts["plan"] or kind
-
-    def rank(self, examples: Retrieval, title: str) -> tuple[dict[str, list[str]], float]:
-        """The best ten documents of each query, and the time that took [s]."""
-        start = time.perf_counter()
-        prompts, options = self.model.prompts, {**self.options, "on_overflow": "truncate"}
-        with self._as_planned():
-            # As sentence-transformers' encode_document and encode_query use the prompts.
-            queries = Encoder(self.model, prompt=prompts.get("query"), **options)
-            asked = queries.encode(list(examples.queries.values()))
-            key = (id(examples), self.facts["plan"], spec.short([_with(self.strategy, top=1)]))
-            if key not in self.shared:  # strategies that only score otherwise have the same vectors
-                began = time.perf_counter()
-                documents = Encoder(self.model, self.strategy, prompt=prompts.get("document"), **options)
-                read = documents.encode(list(examples.documents.values()), progress=title)
-                self.shared[key] = read, time.perf_counter() - began
-            else:
-                start -= self.shared[key][1]
-        scores = self.shared[key][0].scores(asked.vectors, self.strategy.top)
-        return best_ten(examples, scores), time.perf_counter() - start
-
-    def _as_planned(self) -> AbstractContextManager[Any]:
-        return extended(self.model, method=self.made) if self.made else nullcontext()
+        facts["data"] = digest(examples)
+        for arm in arms:
+            told: dict[str, Any] = {**arm.facts, **facts}
+            if _key(told) in done or not _can(arm, examples):
+                continue
+            title = f"{arm.label} {examples.name} {examples.length or ''}".strip() if progress else ""
+            yield from _scores(benchmark, examples, arm.answer(examples, title), told)
 
 
-def _is_one_window(strategy: Strategy) -> bool:
-    return strategy.makes == "windows" and strategy.reads == "whole"
+def _counter(tokenizer: Any) -> Count:
+    return lambda text: len(tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"])
 
 
-def _with(strategy: Any, **values: Any) -> Any:
-    """The strategy with other values of those fields that it has."""
-    return replace(strategy, **{name: value for name, value in values.items() if name in vars(strategy)})
+def _can(arm: Arm, examples: Any) -> bool:
+    # A set of vectors looks at one vector of each text, not at the best of several.
+    return isinstance(examples, arm.answers) and (not isinstance(examples, Labelled) or getattr(arm, "whole", False))
 
 
-def _arms(
+def _searches(
     model: Any,
     target: int,
     methods: Sequence[str],
-    strategies: Sequence[str],
+    strategies: Sequence[str] | None,
+    bm25: bool,
     window: int | None,
     options: dict[str, Any],
-) -> list[_Dense]:
-    shared: dict[Any, Any] = {}
+    cache: VectorCache,
+) -> Sequence[Arm]:
     if plan_of(model):
         if methods:
             raise PlanError("The model is extended already, so no method can be measured on it.", "load the original")
-        return [_Dense(model, as_strategy(one), None, options, shared) for one in strategies or ("extend",)]
-    geometry = inspect(model, window=window)
-    plans = [plan(geometry, method, target) for method in methods]  # all checked before any is measured
-    ladder = strategies or (f"truncate(window={geometry.window})", f"chunk_mean(window={geometry.window})")
-    return [
-        *(_Dense(model, as_strategy(one), None, options, shared) for one in ladder),
-        *(_Dense(model, as_strategy("extend"), made, options, shared) for made in plans),
-    ]
+        read = [(as_strategy(one), None) for one in strategies or ("extend",)]
+    else:
+        geometry = inspect(model, window=window)
+        plans = [plan(geometry, method, target) for method in methods]  # all checked before any is measured
+        ladder = [as_strategy(one) for one in (LADDER if strategies is None else strategies)]
+        if strategies is None:
+            ladder = [replace(one, window=geometry.window) for one in ladder]  # type: ignore[type-var]
+        read = [*((one, None) for one in ladder), *((as_strategy("extend"), made) for made in plans)]  # type: ignore[list-item]
+    own = fingerprint(model)
+    dense = [Dense(model, strategy, made, options, cache, own) for strategy, made in read]
+    if not bm25:
+        return [*dense]
+    keywords = BM25()
+    return [keywords, *dense, *(Hybrid(keywords, one) for one in dense if one.whole)]
 
 
-def _sets(benchmark: Any, lengths: Sequence[int], seed: int) -> Iterator[Retrieval]:
-    """The benchmark at each length; once where its texts have a length of their own."""
-    if getattr(benchmark, "natural", False):
-        yield benchmark.examples(None, seed)
+def _writers(model: Any, target: int, methods: Sequence[str], window: int | None, tokenizer: Any) -> list[Language]:
+    from longspan.storage.load import tokenizer_of
+
+    tokenizer = tokenizer or tokenizer_of(model.config._name_or_path, model)
+    if plan_of(model) and methods:
+        raise PlanError("The model is extended already, so no method can be measured on it.", "load the original")
+    plans = [plan(inspect(model, window=window), method, target) for method in methods]
+    return [Language(model, tokenizer, made) for made in (None, *plans)]
+
+
+def collect(benchmarks: str | Sequence[Any], data: Path | None = None, seed: int = 0) -> list[Any]:
+    """The benchmarks of a specification, part by part where one is a collection, with the folders of their data.
+
+    Args:
+        benchmarks: A specification or benchmark objects.
+        data: A folder with a folder for each set that is not shipped, named like the set.
+        seed: Seed of the benchmarks.
+
+    Warns:
+        UserWarning: A part of a collection has no data here and is left out.
+    """
+    found: list[Any] = []
+    named: Sequence[Any] = spec.parse(benchmarks, BenchmarkCard) if isinstance(benchmarks, str) else benchmarks
+    for asked in named:
+        if not hasattr(asked, "parts") or asked.task:
+            found.append(_found(asked, data))
+            continue
+        for part in (_found(one, data) for one in asked.parts()):
+            try:
+                if getattr(part, "natural", False):
+                    part.examples(None, seed)
+                found.append(part)
+            except BenchmarkError as error:  # noqa: PERF203 the others may have theirs
+                warnings.warn(f"not measured: {spec.short([part])}: {error.fact} hint: {error.hint}", stacklevel=3)
+    return found
+
+
+def _sets(chosen: Sequence[Any], lengths: Sequence[int], seed: int, count: Count) -> Iterator[tuple[Any, Any]]:
+    """Each benchmark with its set, at each length where it takes one."""
+    for benchmark in chosen:
+        natural = getattr(benchmark, "natural", False)
+        if not natural and not lengths:
+            raise BenchmarkError(f"{benchmark!r} needs lengths.", "pass lengths=(512, 1024, 2048, 4096)")
+        for length in (None,) if natural else lengths:
+            yield benchmark, _built(benchmark, length, seed, count)
+
+
+def _found(benchmark: Any, data: Path | None) -> Any:
+    """The benchmark with the folder of its data, where there is one."""
+    if not data or getattr(benchmark, "folder", None) != "":
+        return benchmark
+    name = getattr(benchmark, "task", "") or type(benchmark).__module__.rsplit(".", 1)[-1]
+    places = [place for place in (data / name, data / type(benchmark).__name__.lower() / name) if place.is_dir()]
+    return replace(benchmark, folder=str(places[0])) if places else benchmark
+
+
+def _built(benchmark: Any, length: int | None, seed: int, count: Count) -> Any:
+    """The set at a length; one that is fitted to a length in tokens is told how this model counts them."""
+    counted = "count" in benchmark.examples.__annotations__
+    return benchmark.examples(length, seed, count) if counted else benchmark.examples(length, seed)
+
+
+def _scores(benchmark: Any, examples: Any, outcome: Outcome, facts: dict[str, Any]) -> Iterator[Score]:
+    known: dict[str, Any] = {"seconds": outcome.seconds, "read": outcome.read}
+    if isinstance(examples, Labelled):
+        for metric, values in benchmark.score(examples, outcome.outputs[""]).items():
+            yield score(values, **facts, **known, depth=None, metric=metric)
         return
-    if not lengths:
-        raise BenchmarkError(f"{benchmark!r} needs lengths.", "pass lengths=(512, 1024, 2048, 4096)")
-    for length in lengths:
-        yield benchmark.examples(length, seed)
-
-
-def _measure(
-    arm: _Dense | BM25, benchmark: Any, examples: Retrieval, facts: dict[str, Any], title: str
-) -> Iterator[Score]:
-    rankings, seconds = arm.rank(examples, title)
-    results = {query: benchmark.score(examples.relevant[query], ranking) for query, ranking in rankings.items()}
+    asked = _asked(examples)
+    results = {name: benchmark.score(asked[name], output) for name, output in outcome.outputs.items()}
+    depths = _depths(examples) if getattr(benchmark, "depths", 0) else {}
     groups: dict[float | None, list[str]] = {None: list(results)}
-    if getattr(benchmark, "depths", 0):
-        for query in results:
-            groups.setdefault(examples.depth[query], []).append(query)
-    for depth, queries in groups.items():
-        for metric in results[queries[0]]:
-            values = [results[query][metric] for query in queries]
-            yield score(values, **facts, depth=depth, metric=metric, seconds=seconds)
+    for name in results if depths else ():
+        groups.setdefault(depths[name], []).append(name)
+    for depth, names in groups.items():
+        for metric in results[names[0]]:
+            values = [results[name][metric] for name in names]
+            yield score(values, **facts, **known, depth=depth, metric=metric)
 
 
-_TOLD_APART = ("model", "engine", "strategy", "plan", "window", "benchmark", "task", "length", "seed")
+def _asked(examples: Any) -> dict[str, Any]:
+    """Id of each example to what its answer is judged by."""
+    for field in ("relevant", "questions", "texts"):
+        if hasattr(examples, field):
+            found: dict[str, Any] = getattr(examples, field)
+            return found
+    raise BenchmarkError(f"A {type(examples).__name__} is no set.", "see longspan.benchmarks.tasks")
+
+
+def _depths(examples: Any) -> dict[str, float]:
+    if isinstance(examples, Questions):
+        return {name: question.depth for name, question in examples.questions.items() if question.depth is not None}
+    return dict(examples.depth)
+
+
+def _unanswered(model: Any, benchmark: Any, examples: Any) -> BenchmarkError:
+    wanted = ("retrieval", "vectors") if anatomy.is_pipeline(model) else ("generation", "likelihood")
+    names = sorted(card.name for card in registry.benchmarks().values() if card.family in wanted)
+    return BenchmarkError(
+        f"A {type(model).__name__} has no answers for {spec.short([benchmark])}, a set of {type(examples).__name__}.",
+        f"for it there are {', '.join(names)}",
+    )
+
+
+_TOLD_APART = ("model", "engine", "strategy", "plan", "window", "benchmark", "task", "length", "seed", "data")
 
 
 def _key(facts: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(facts[name] for name in _TOLD_APART)
-
-
-def model_facts(model: Any, engine: str = "torch float32") -> dict[str, str]:
-    """What a Score says about the model."""
-    inner = anatomy.transformer(model)
-    return {
-        "model": str(inner.config._name_or_path),
-        "revision": str(getattr(inner.config, "_commit_hash", None) or ""),
-        "device": str(next(inner.parameters()).device),
-        "engine": engine,
-    }
-
-
-def score(values: Sequence[float], **facts: Any) -> Score:
-    """A Score from the values of its examples, with what describes the machine and the moment."""
-    n = len(values)
-    mean = sum(values) / n
-    spread = math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1) / n) if n > 1 else 0.0
-    return Score(
-        value=mean,
-        stderr=spread,
-        n=n,
-        peak_bytes=_peak_bytes(facts["device"]),
-        versions={"longspan": __version__, **{name: version(name) for name in PACKAGES}},
-        commit=_commit(),
-        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        **facts,
-    )
-
-
-def _peak_bytes(device: str) -> int:
-    """Peak device memory since the last call; 0 on a CPU, where a process only knows its peak since it began."""
-    if not device.startswith("cuda"):
-        return 0
-    import torch
-
-    peak = torch.cuda.max_memory_allocated(device)
-    torch.cuda.reset_peak_memory_stats(device)
-    return int(peak)
-
-
-@cache
-def _commit() -> str:
-    """Commit of a source checkout, "" for an installed package."""
-    head = Path(__file__).parents[3] / ".git" / "HEAD"
-    if not head.is_file():
-        return ""
-    name = head.read_text().strip()
-    if not name.startswith("ref: "):
-        return name[:12]
-    branch = head.parent / name.removeprefix("ref: ")
-    return branch.read_text().strip()[:12] if branch.is_file() else ""

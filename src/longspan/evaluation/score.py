@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 
-from longspan.benchmarks.retrieval import read_lines
+from longspan.benchmarks.files import read_lines
 from longspan.errors import BenchmarkError
+from longspan.evaluation.cells import Cell, Row, counts, grid, is_lower, lengths
+
+Who = tuple[str, str, str]
 
 _ACCEPTED: dict[str, tuple[type, ...]] = {
     "str": (str,),
@@ -19,8 +22,8 @@ _ACCEPTED: dict[str, tuple[type, ...]] = {
     "float": (float, int),
     "float | None": (float, int, type(None)),
     "dict[str, str]": (dict,),
+    "tuple[float, ...]": (tuple,),
 }
-_DIGITS = {"cosine": 4}
 _USUAL = "torch float32"
 
 
@@ -50,6 +53,12 @@ class Score:
         versions: Package name to version.
         commit: Commit of longspan.
         date: ISO 8601 date and time.
+        data: Digest of the benchmark's data, "" in scores older than this field.
+        inputs: How many texts were read, None where it was not counted.
+        truncated: How many of them not to their end.
+        characters: Their mean length [characters].
+        tokens: Their mean length [tokens of this model, which compare with no other tokenizer's].
+        values: The value of each example, in the benchmark's order; empty where they were not kept.
     """
 
     model: str
@@ -73,6 +82,12 @@ class Score:
     versions: dict[str, str]
     commit: str
     date: str
+    data: str = ""
+    inputs: int | None = None
+    truncated: int | None = None
+    characters: float | None = None
+    tokens: float | None = None
+    values: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Check types and ranges."""
@@ -80,7 +95,8 @@ class Score:
             value, kind = getattr(self, field.name), str(field.type)
             if isinstance(value, bool) or not isinstance(value, _ACCEPTED[kind]):
                 raise _refused(f"{field.name}={value!r} is not {kind}")
-            if isinstance(value, int | float) and not abs(value) < 2**63:  # also false for nan
+            numbers = value if isinstance(value, tuple) else (value,) if isinstance(value, int | float) else ()
+            if not all(isinstance(x, int | float) and abs(x) < 2**63 for x in numbers):  # also false for nan
                 raise _refused(f"{field.name} is out of range or not finite")
             texts = [*value.keys(), *value.values()] if isinstance(value, dict) else [value]
             if isinstance(value, str | dict) and not all(isinstance(t, str) and t.isprintable() for t in texts):
@@ -90,14 +106,16 @@ class Score:
         if self.n < 1 or self.stderr < 0 or self.window < 0 or (self.length is not None and self.length < 1):
             small = f"n={self.n}, stderr={self.stderr}, window={self.window} or length={self.length}"
             raise _refused(f"{small} is too small")
+        if self.values and len(self.values) != self.n:
+            raise _refused(f"it has {len(self.values)} values, n={self.n}")
         if self.depth is not None and not 0 <= self.depth <= 1:
             raise _refused(f"depth={self.depth} is outside 0..1")
 
     @property
     def label(self) -> str:
-        """Row name in tables: ``truncate 512``, ``interpolate -> 4096``, ``late 4096 in tile``, ``bm25``."""
-        if self.strategy == "extend":
-            name = f"{self.plan} -> {self.window}"
+        """Row name: ``truncate 512``, ``interpolate -> 4096``, ``late 4096 in tile``, ``bm25 + tile -> 4096``."""
+        if self.strategy in ("extend", "bm25 + extend"):
+            name = f"{self.strategy.removesuffix('extend')}{self.plan} -> {self.window}"
         else:
             name = f"{self.strategy} {self.window or ''}".strip() + (f" in {self.plan}" if self.plan else "")
         return name if self.engine == _USUAL or not self.window else f"{name}, {self.engine}"
@@ -127,11 +145,14 @@ def read(path: Path) -> list[Score]:
         BenchmarkError: The file cannot be read, or a line is not a score; the line is named.
     """
     names = [field.name for field in fields(Score)]
+    older = {field.name for field in fields(Score) if field.default is not MISSING}
     scores = []
     for line, row in read_lines(path):
-        if wrong := sorted(row.keys() ^ set(names)):
+        if wrong := sorted((row.keys() ^ set(names)) - (older - row.keys())):
             known = f"a score has the fields {', '.join(names)}"
             raise BenchmarkError(f"{path}, line {line}: lacks or misspells {', '.join(wrong)}.", known)
+        if isinstance(values := row.get("values"), list):
+            row["values"] = tuple(values)
         try:
             scores.append(Score(**row))
         except BenchmarkError as error:
@@ -139,48 +160,7 @@ def read(path: Path) -> list[Score]:
     return scores
 
 
-@dataclass(frozen=True)
-class Cell:
-    """What is known of one row at one length: pooled over seeds, and over depths where needed.
-
-    Attributes:
-        value: Mean weighted by the number of examples.
-        stderr: Its standard error, the parts taken as independent.
-        n: Examples in all.
-        seconds: Mean wall-clock time of a measurement [s].
-        peak_bytes: Highest peak memory [bytes].
-    """
-
-    value: float
-    stderr: float
-    n: int
-    seconds: float
-    peak_bytes: int
-
-    def text(self, metric: str) -> str:
-        """``0.48 ±0.07``."""
-        digits = _DIGITS.get(metric, 2)
-        return f"{self.value:.{digits}f} ±{self.stderr:.{digits}f}"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One method in the table of one task.
-
-    Attributes:
-        benchmark: Name of the benchmark.
-        task: Its specification.
-        label: The method, with the model before it where several are compared.
-        cells: Length [tokens] to cell, shortest first; None (inputs as they come) before all.
-    """
-
-    benchmark: str
-    task: str
-    label: str
-    cells: dict[int | None, Cell]
-
-
-def table(scores: Sequence[Score], *, metric: str) -> list[Row]:
+def table(scores: Sequence[Score], *, metric: str, names: Mapping[Who, str] | None = None) -> list[Row]:
     """Pivot scores over length.
 
     Tasks and methods keep the order in which they were first seen. Where the same measurement was
@@ -190,89 +170,98 @@ def table(scores: Sequence[Score], *, metric: str) -> list[Row]:
     Args:
         scores: Scores of any benchmarks.
         metric: Which of their metrics.
+        names: Row names, where they are those of a greater set of scores; None for ``row_names(scores)``.
     """
-    names = row_names(scores)
+    names = row_names(scores) if names is None else names
     rows: dict[tuple[str, str, str], dict[int | None, list[Score]]] = {}
     for score in latest(scores):
         if score.metric == metric:
-            row = rows.setdefault((score.benchmark, score.task, names[_who(score)]), {})
+            row = rows.setdefault((score.benchmark, score.task, names[who(score)]), {})
             row.setdefault(score.length, []).append(score)
-    return [
-        Row(*key, {length: _pool(row[length]) for length in sorted(row, key=lambda n: n or 0)})
-        for key, row in rows.items()
-    ]
+    made = []
+    for key, row in rows.items():
+        one = next(iter(row.values()))[0]
+        cells = {n: _pool(row[n]) for n in sorted(row, key=lambda n: n or 0)}
+        made.append(Row(*key, cells, one.model, one.strategy, one.window))
+    return made
 
 
 def latest(scores: Iterable[Score]) -> list[Score]:
     """Scores without those that were measured again later, in the order first seen."""
     kept = {}
     for s in scores:
-        kept[(*_who(s), s.benchmark, s.task, s.length, s.depth, s.metric, s.seed)] = s
+        kept[(*who(s), s.benchmark, s.task, s.length, s.depth, s.metric, s.seed)] = s
     return list(kept.values())
 
 
-def row_names(scores: Iterable[Score]) -> dict[tuple[str, str, str], str]:
-    """Row name of each model, revision and label: no longer than it must be to tell them apart."""
-    who = {_who(score) for score in scores}
-    revisions = {pair[:2] for pair in who}
+def row_names(scores: Iterable[Score]) -> dict[Who, str]:
+    """Row name of each model, revision and label: no longer than it must be to tell them apart.
+
+    Keyword search belongs to no model: it is ``bm25`` beside any of them.
+    """
+    found = {who(score): score.strategy == "bm25" for score in scores}
+    keywords = [one for one, alone in found.items() if alone]
+    revisions = {one[:2] for one, alone in found.items() if not alone}
     models = {model for model, _ in revisions}
-    if len(revisions) == 1:
-        return {one: one[2] for one in who}
-    if len(models) == len(revisions):
-        return {one: f"{one[0]}: {one[2]}" for one in who}
-    return {one: f"{one[0]}@{one[1]}: {one[2]}" for one in who}
+    names = {one: one[2] if len(keywords) == 1 else f"{one[0]}@{one[1]}: {one[2]}" for one in keywords}
+    for one in found.keys() - set(keywords):
+        model = one[0] if len(models) == len(revisions) else f"{one[0]}@{one[1]}"
+        names[one] = one[2] if len(revisions) == 1 else f"{model}: {one[2]}"
+    return names
 
 
-def markdown(scores: Sequence[Score]) -> str:
+def markdown(scores: Sequence[Score], threshold: float = 0.85) -> str:
     """Tables of all scores, method x length, one for each task and metric, as Markdown.
 
     Each cell is the mean and its standard error; n, the number of examples, stands under the table.
+
+    Args:
+        scores: What to show.
+        threshold: Share of the score at the shortest length that the effective window keeps [0..1].
     """
     parts = []
+    names = row_names(scores)
     for benchmark, task in dict.fromkeys((score.benchmark, score.task) for score in scores):
         mine = [score for score in scores if (score.benchmark, score.task) == (benchmark, task)]
         for metric in dict.fromkeys(score.metric for score in mine):
-            rows = table(mine, metric=metric)
-            parts.append(f"### {benchmark}, {metric}\n\n{_grid(rows, metric)}\n\n{task}; {counts(rows)}.\n")
+            rows = table(mine, metric=metric, names=names)
+            lower = " (lower is better)" if is_lower(benchmark, task, metric) else ""
+            kept = ""
+            if len(lengths(rows)) > 1:
+                kept = f"; effective window: keeps {100 * threshold:g} % of the score at the shortest length"
+            title = f"### {benchmark}, {metric}{lower}"
+            parts.append(f"{title}\n\n{grid(rows, metric, threshold)}\n\n{task}; {counts(rows)}{kept}.\n")
     return "\n".join(parts)
-
-
-def counts(rows: Sequence[Row]) -> str:
-    """``n = 50``, or ``n = 50 to 100`` where the cells differ."""
-    found = {cell.n for row in rows for cell in row.cells.values()} or {0}
-    return f"n = {min(found)}" if len(found) == 1 else f"n = {min(found)} to {max(found)}"
-
-
-def lengths(rows: Sequence[Row]) -> list[int | None]:
-    """Lengths [tokens] of any of the rows, ascending, None first."""
-    return sorted({length for row in rows for length in row.cells}, key=lambda n: n or 0)
-
-
-def _grid(rows: Sequence[Row], metric: str) -> str:
-    columns = lengths(rows)
-    grid = [["method", *("whole" if n is None else str(n) for n in columns)]]
-    for row in rows:
-        cells = [row.cells[n].text(metric) if n in row.cells else "-" for n in columns]
-        grid.append([row.label.replace("|", "\\|"), *cells])
-    widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
-    lines = [" | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in grid]
-    rule = " | ".join("-" * width for width in widths)
-    return "\n".join(f"| {line} |" for line in (lines[0], rule, *lines[1:]))
 
 
 def _pool(scores: list[Score]) -> Cell:
     scores = [score for score in scores if score.depth is None] or scores
     n = sum(score.n for score in scores)
+    parts: dict[tuple[str, int], tuple[float, ...]] = {}
+    for s in sorted(scores, key=lambda s: (s.data, s.seed, s.depth or 0)):  # depths of one set go together
+        parts[s.data, s.seed] = parts.get((s.data, s.seed), ()) + s.values
+    read = [s for s in scores if s.inputs is not None]
     return Cell(
         sum(score.n * score.value for score in scores) / n,
         math.hypot(*(score.n * score.stderr for score in scores)) / n,
         n,
         sum(score.seconds for score in scores) / len(scores),
         max(score.peak_bytes for score in scores),
+        parts if all(s.values for s in scores) else {},
+        read[0].inputs if read else None,
+        _mean([s.truncated for s in read]),
+        _mean([s.characters for s in read]),
+        _mean([s.tokens for s in read]),
     )
 
 
-def _who(score: Score) -> tuple[str, str, str]:
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def who(score: Score) -> Who:
+    """What makes a row: model, revision and label."""
     return score.model, score.revision, score.label
 
 

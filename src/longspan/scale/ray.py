@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import sys
@@ -13,7 +12,7 @@ from typing import Any
 
 from longspan.encoding.files.parts import Counts, Parts
 from longspan.encoding.files.shards import Shard
-from longspan.errors import EncodeError, LongspanError
+from longspan.errors import EncodeError, LongspanError, require
 from longspan.logs import quiet
 from longspan.scale.worker import AGAIN, Builds, EncoderSpec, Worker
 
@@ -39,11 +38,8 @@ class Cluster:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         # Its core logs to the terminal, whatever Python's loggers are told.
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-        try:
-            self._ray: Any = importlib.import_module("ray")
-            self._data: Any = importlib.import_module("ray.data")
-        except ImportError:
-            raise EncodeError("The engine ray needs Ray Data.", "pip install 'longspan[ray]'") from None
+        self._ray: Any = require("ray", "The engine ray", "ray", EncodeError)
+        self._data: Any = require("ray.data", "The engine ray", "ray", EncodeError)
         self._spec, self._processes, self._threads = spec, processes, threads
         for name in ("ray", "ray.data"):
             logging.getLogger(name).setLevel(logging.ERROR)

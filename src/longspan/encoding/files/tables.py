@@ -12,7 +12,7 @@ from typing import Any
 
 from longspan.encoding.files.pieces import Limits, Piece, changed, told
 from longspan.encoding.files.rows import Columns, Row, from_fields
-from longspan.errors import EncodeError
+from longspan.errors import EncodeError, require
 
 _TEXT = ("string", "large_string", "string_view")
 
@@ -76,10 +76,7 @@ def arrow(needed_for: str) -> Any:
     Raises:
         EncodeError: pyarrow is not installed.
     """
-    try:
-        importlib.import_module("pyarrow.parquet")
-    except ImportError:
-        raise EncodeError(f"{needed_for} needs pyarrow.", "pip install 'longspan[parquet]'") from None
+    require("pyarrow.parquet", needed_for, "parquet", EncodeError)
     return importlib.import_module("pyarrow")
 
 

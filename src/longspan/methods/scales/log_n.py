@@ -24,6 +24,7 @@ CARD = {
     "claim": "LongEmbed scores every model with it on (arXiv:2404.12096, released code); no table of its own",
     "best_for": "long inputs to encoders, with any position method",
     "caution": "needs longspan at run time",
+    "grid": ("log_n", "log_n(by='position')"),
     "aliases": ("log_length",),
 }
 

@@ -22,6 +22,7 @@ CARD = {
     "claim": "up to 1.10 % better on LongEmbed and 0.94 % on MTEB (abstract)",
     "best_for": "long texts whose vectors crowd together",
     "caution": "chosen per model; a stored index depends on it, so use the same for queries",
+    "grid": ("temperature(tau=0.9)", "temperature(tau=0.8)", "temperature(tau=0.7)", "temperature(tau=0.6)"),
     "aliases": ("tempscale",),
 }
 

@@ -19,6 +19,7 @@ CARD = {
     "claim": "E5-Base rises from 41.0 to 56.6 on LongEmbed with the new rows tuned to 4k (Table 2)",
     "best_for": "a table that is to be tuned afterwards",
     "caution": "neighbouring rows become nearly equal, so local order blurs; chunk averaging often beats it untrained",
+    "grid": ("interpolate", "interpolate(anchors=false)"),
     "aliases": ("position_interpolation_table",),
 }
 

@@ -1,0 +1,149 @@
+"""What is measured on sets of documents and of vectors: a model read by a strategy, and its fusion with keywords."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from longspan import spec
+from longspan.benchmarks.tasks import Labelled, Retrieval
+from longspan.encoding import tokens
+from longspan.encoding.encoded import Encoded, unit
+from longspan.encoding.run import Encoder
+from longspan.encoding.strategy import as_strategy
+from longspan.errors import BenchmarkError
+from longspan.evaluation.bm25 import BM25
+from longspan.evaluation.cache import VectorCache
+from longspan.evaluation.measurement import Found, Outcome, model_facts, read_of
+from longspan.evaluation.ranking import best_ten, fuse
+from longspan.extension import extended, plan_of
+from longspan.planning import Plan
+from longspan.reading import Strategy
+
+
+class Dense:
+    """A model, a way to read long documents, and the plan it is extended by meanwhile.
+
+    Args:
+        model: A SentenceTransformer.
+        strategy: How documents are read.
+        made: What to extend the model by while it is measured; None leaves it as it is.
+        options: Those of ``Encoder``.
+        cache: Vectors that are known.
+        fingerprint: Of the model as it is now.
+    """
+
+    answers = (Retrieval, Labelled)
+
+    def __init__(
+        self,
+        model: Any,
+        strategy: Strategy,
+        made: Plan | None,
+        options: dict[str, Any],
+        cache: VectorCache,
+        fingerprint: str,
+    ) -> None:
+        self.model, self.strategy, self.made = model, strategy, made
+        self.options = {**options, "on_overflow": "truncate"}
+        self.cache, self.fingerprint = cache, fingerprint
+        plan = made or plan_of(model)
+        with self._as_planned():
+            encoder = Encoder(model, strategy, **options)
+            window, engine = encoder.window, encoder.engine
+        one = strategy.makes == "windows" and strategy.reads == "whole"
+        kind = "extend" if plan and one else spec.short([_with(strategy, window=None)])  # a Score has its window apart
+        self.whole = one
+        """Whether a document is one vector of one window."""
+        self.facts = {
+            **model_facts(model, engine),
+            "strategy": kind,
+            "plan": (spec.short(plan.methods) or "none") if plan else "",
+            "window": window,
+        }
+        self.label = self.facts["plan"] or kind
+
+    def answer(self, examples: Retrieval | Labelled, title: str) -> Outcome:
+        """The best ten documents of each query, or the vector of each text."""
+        if isinstance(examples, Retrieval):
+            found = self.search(examples, title)
+            return Outcome(best_ten(examples, found.scores), found.seconds, found.read)
+        texts = self._cut(examples)
+        encoded, seconds = self._encoded(texts, "query", title)
+        if len(encoded.vectors) != len(texts):
+            raise BenchmarkError(
+                f"{examples.name} looks at one vector of each text; {self.label} makes several.",
+                "measure it with truncate, extend or chunk_mean",
+            )
+        return Outcome({"": unit(encoded.vectors)}, seconds, read_of(texts, encoded.given, encoded.used))
+
+    def search(self, examples: Retrieval, title: str) -> Found:
+        """The score of each document for each query."""
+        documents = list(examples.documents.values())
+        # As sentence-transformers' encode_document and encode_query use the prompts.
+        read, seconds = self._encoded(documents, "document", title)
+        with self._as_planned():
+            queries = Encoder(self.model, prompt=self.model.prompts.get("query"), **self.options)
+            asked, asking = self.cache.encode(queries, self.fingerprint, list(examples.queries.values()))
+        start = time.perf_counter()
+        scores = read.scores(asked.vectors, self.strategy.top)
+        seconds += asking + time.perf_counter() - start
+        return Found(scores, seconds, read_of(documents, read.given, read.used))
+
+    def _encoded(self, texts: list[str], prompt: str, title: str) -> tuple[Encoded, float]:
+        strategy: Any = self.strategy
+        # One vector of all windows is made of the vectors of the windows, which other strategies have as well.
+        apart = strategy.makes == "merged" and not strategy.limit
+        reads = as_strategy("chunk_max") if apart else _with(strategy, top=1)
+        reads = _with(reads, window=strategy.window, overlap=strategy.overlap) if apart else reads
+        with self._as_planned():
+            encoder = Encoder(self.model, reads, prompt=self.model.prompts.get(prompt), **self.options)
+            found, seconds = self.cache.encode(encoder, self.fingerprint, texts, title)
+        if not apart:
+            return found, seconds
+        bounds = np.searchsorted(found.owner, np.arange(len(texts) + 1)).tolist()
+        merged = np.stack([strategy.merge(found.vectors[start:end]) for start, end in pairwise(bounds)])
+        return replace(found, vectors=merged, owner=np.arange(len(texts))), seconds
+
+    def _cut(self, examples: Labelled) -> list[str]:
+        texts = list(examples.texts.values())
+        if examples.length is None:
+            return texts
+        found = tokens.tokenise(self.model.tokenizer, texts, "", [None] * len(texts))
+        read = [one.text.characters((0, min(one.text.tokens, examples.length)))[1] for one in found]
+        return [text[:end] for text, end in zip(texts, read, strict=True)]
+
+    def _as_planned(self) -> AbstractContextManager[Any]:
+        return extended(self.model, method=self.made) if self.made else nullcontext()
+
+
+class Hybrid:
+    """Keyword search and a dense search, fused by their ranks (Cormack et al. 2009).
+
+    Args:
+        keywords: The keyword search.
+        dense: The dense one.
+    """
+
+    answers = (Retrieval,)
+
+    def __init__(self, keywords: BM25, dense: Dense) -> None:
+        self.keywords, self.dense = keywords, dense
+        self.facts = {**dense.facts, "strategy": f"bm25 + {dense.facts['strategy']}"}
+        self.label = f"bm25 + {dense.label}"
+
+    def answer(self, examples: Retrieval, title: str) -> Outcome:
+        """The best ten documents of each query."""
+        found = [self.keywords.search(examples, title), self.dense.search(examples, title)]
+        ranks = best_ten(examples, fuse([one.scores for one in found]))
+        return Outcome(ranks, sum(one.seconds for one in found), found[1].read)
+
+
+def _with(strategy: Any, **values: Any) -> Any:
+    """The strategy with other values of those fields that it has."""
+    return replace(strategy, **{name: value for name, value in values.items() if name in vars(strategy)})

@@ -1,0 +1,65 @@
+"""What was found out about a model and need not be found out again: its fingerprint, and the method that won."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+_CALLED = ("truncation", "padding")
+
+
+def cache_folder() -> Path:
+    """Where longspan keeps what it need not compute twice: LONGSPAN_CACHE, or the user's cache folder."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("LONGSPAN_CACHE") or Path(home) / "longspan")
+
+
+def fingerprint(model: Any) -> str:
+    """SHA-256 of a model: its modules, weights and tokenizer."""
+    import torch
+
+    digest = hashlib.sha256(repr(model).encode())
+    for name, tensor in model.state_dict().items():
+        data = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {data.dtype} {tuple(data.shape)}".encode())
+        digest.update(data.flatten().view(torch.uint8).numpy().data)
+    backend = getattr(getattr(model, "tokenizer", None), "backend_tokenizer", None)
+    if backend:  # without what the last call set: where it cut and how it padded
+        rules = {name: part for name, part in json.loads(backend.to_str()).items() if name not in _CALLED}
+        digest.update(json.dumps(rules, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def remember(model: str, to: int, outcome: dict[str, Any]) -> Path:
+    """Keep what a comparison chose.
+
+    Args:
+        model: ``fingerprint`` of the model.
+        to: Target length [tokens].
+        outcome: At least ``method``, ``why`` and ``date``.
+
+    Returns:
+        The file it is kept in.
+    """
+    path = _place(model, to)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(f".{path.name}.{os.getpid()}")
+    half.write_text(json.dumps(outcome, indent=2, ensure_ascii=False), encoding="utf-8")
+    half.replace(path)
+    return path
+
+
+def recall(model: str, to: int) -> dict[str, Any] | None:
+    """What a comparison chose for this model and length, None where there was none."""
+    try:
+        found = json.loads(_place(model, to).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and isinstance(found.get("method"), str) else None
+
+
+def _place(model: str, to: int) -> Path:
+    return cache_folder() / "compare" / f"{model[:16]}-{to}.json"
