@@ -12,7 +12,7 @@ measure() { # MODEL SET STRATEGY...
   local model=$1 set=$2 asked=()
   shift 2
   for strategy in "$@"; do asked+=(-s "$strategy"); done
-  longspan evaluate "$model" --lengths "" --to 4096 --bm25 -b "folder(path='$set')" "${asked[@]}" --out "$out"
+  longspan evaluate "$model" --lengths "" --to 4096 -b "folder(path='$set')" "${asked[@]}" --out "$out"
 }
 
 longer() { # TOKENS METHODS: the name of the checkpoint
@@ -29,5 +29,5 @@ for set in fairytaleqa qmsum; do
 done
 measure "$(longer 4096 "tile + temperature(tau=0.6)")" fairytaleqa late
 measure "$(longer 8192 "tile + temperature(tau=0.6)")" fairytaleqa extend
-longspan evaluate $minilm --lengths "" --to 4096 -b "folder(path='fairytaleqa')" -s chunk_mean --backend openvino \
+longspan evaluate $minilm --lengths "" --to 4096 -b "folder(path='fairytaleqa')" -s chunk_mean --no-bm25 --backend openvino \
   --dtype int8 --out "$out"

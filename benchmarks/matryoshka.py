@@ -14,11 +14,11 @@ from pathlib import Path
 from statistics import mean
 
 import longspan
-from longspan.benchmarks.fairytaleqa import FairytaleQA
+from longspan.benchmarks.retrieval.fairytaleqa import FairytaleQA
 from longspan.encoding.encoded import unit
 from longspan.encoding.run import Encoder
 from longspan.evaluation.ranking import best_ten
-from longspan.evaluation.run import model_facts, score
+from longspan.evaluation.measurement import model_facts, score
 from longspan.evaluation.score import append
 from longspan.logs import quiet
 

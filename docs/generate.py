@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from longspan import registry
-from longspan.card import MethodCard
+from longspan.card import BenchmarkCard, MethodCard
 from longspan.evaluation.score import Score, markdown, read
 
 ROOT = Path(__file__).parents[1]
@@ -28,6 +28,7 @@ DRAWN = {
 
 
 # Folder of the set -> title of its column.
+CLASSES = {"longembed": "LongEmbed"}  # whose sets have names of their own
 READ = {"qmsum": "QMSum, 13,300 tokens", "fairytaleqa": "FairytaleQA, 2,700 tokens"}
 
 
@@ -38,6 +39,8 @@ def main() -> None:
     readme.write_text(between(readme.read_text(), table(scores)))
     guide.write_text(between(guide.read_text(), reading_table(read(ROOT / "results" / "encoding.jsonl"))))
     (ROOT / "docs" / "methods.md").write_text(page(scores))
+    guide = ROOT / "docs" / "benchmarks.md"
+    guide.write_text(between(guide.read_text(), benchmark_table(read(ROOT / "results" / "evaluation.jsonl"))))
     draw(scores["minilm.jsonl"], ROOT / "docs" / "chart.svg")
 
 
@@ -64,6 +67,41 @@ def reading_table(scores: list[Score]) -> str:
         for card in registry.strategies().values()
     ]
     return "\n".join(lines)
+
+
+def benchmark_table(scores: list[Score]) -> str:
+    """One row for each benchmark: what it asks, what its paper found, what was measured here."""
+    lines = []
+    for family in dict.fromkeys(card.family for card in registry.benchmarks().values()):
+        lines += [f"### {family}", ""]
+        lines += [
+            "| benchmark | asks to | scope x diffusion | metrics | claimed by its paper | measured here | caution |"
+        ]
+        lines += ["|---|---|---|---|---|---|---|"]
+        for card in registry.benchmarks().values():
+            if card.family == family:
+                where = f"https://arxiv.org/abs/{card.source.removeprefix('arXiv:')}"
+                source = f"[{card.authors} {card.year}]({where})" if card.source.startswith("arXiv:") else card.source
+                metrics = ", ".join(f"{name} (less is better)" if name in card.lower else name for name in card.metrics)
+                cells = [f"`{card.name}` {source}", card.task, f"{card.scope} x {card.diffusion}", metrics, card.claim]
+                lines.append(f"| {' | '.join([*cells, found_here(card, scores), card.caution])} |")
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def found_here(card: BenchmarkCard, scores: list[Score]) -> str:
+    """The newest scores of a benchmark at the longest length, main metric, best first."""
+    mine = [s for s in scores if s.benchmark == card.name or s.task.startswith(f"{CLASSES.get(card.name)}(")]
+    mine = [s for s in mine if s.metric == card.metrics[0] and s.depth is None and "quick" not in s.task]
+    told = []
+    for name in dict.fromkeys(s.benchmark for s in mine):
+        same = [s for s in mine if s.benchmark == name]
+        length = max((s.length or 0 for s in same), default=0)
+        rows = {s.label: s for s in same if (s.length or 0) == length}
+        best = sorted(rows.values(), key=lambda s: s.value if s.metric in card.lower else -s.value)
+        cells = ", ".join(f"{s.label} {s.value:.2f}" for s in best)
+        told.append(f"{name}{f' at {length:,}' if length else ''} (n = {best[0].n:,}): {cells}")
+    return "; ".join(told) or "-"
 
 
 def table(scores: dict[str, list[Score]]) -> str:

@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 import longspan
-from longspan.benchmarks.fairytaleqa import FairytaleQA
-from longspan.benchmarks.passkey import Passkey
+from longspan.benchmarks.retrieval.fairytaleqa import FairytaleQA
+from longspan.benchmarks.retrieval.passkey import Passkey
 from longspan.evaluation.drift import short_drift
 from longspan.evaluation.run import evaluate
 from longspan.evaluation.score import Score, append, markdown
@@ -87,8 +87,9 @@ def main_metric(score: Score) -> str:
 
 
 def mean(scores: list[Score], method: str) -> float:
-    """Mean over all cells of a method's rows."""
-    values = [s.value for s in scores if s.plan == method and s.depth is None and s.metric == main_metric(s)]
+    """Mean over all cells of a method's row."""
+    mine = [s for s in scores if s.strategy == "extend" and s.plan == method and s.depth is None]
+    values = [s.value for s in mine if s.metric == main_metric(s)]
     return sum(values) / len(values)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from longspan.cli.main import AsJson, DType, Method, Model, Out, To, Window, say, say_json, verb
+from longspan.cli.main import AsJson, DType, Method, Model, Out, To, Window, note, say, say_json, verb
 from longspan.logs import quiet
 
 
@@ -17,14 +17,18 @@ def extend(
     as_json: AsJson = False,
 ) -> None:
     """Extend a model and save a checkpoint that stock tools load."""
+    from longspan.extension import automatic, plan_of
     from longspan.extension import extend as write
-    from longspan.extension import plan_of
     from longspan.storage.load import load, original_card, tokenizer_of
     from longspan.storage.save import check_target, save
 
     quiet()
     check_target(out)
-    longer = write(load(model, dtype=dtype), to, method, window=window)
+    loaded = load(model, dtype=dtype)
+    if method and method.strip().lower() == "auto":
+        method, why = automatic(loaded, to, window=window)
+        note(f"method {method}: {why}")
+    longer = write(loaded, to, method, window=window)
     folder = save(longer, out, tokenizer=tokenizer_of(model, longer), original=original_card(model))
     if made := plan_of(longer):
         say_json({"folder": str(folder), **made.to_json()}) if as_json else say(

@@ -10,6 +10,7 @@ import importlib
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -34,7 +35,7 @@ app = typer.Typer(
 
 Model = Annotated[str, typer.Argument(help="Local folder or hub id.")]
 To = Annotated[int, typer.Option("--to", help="Target length in tokens.", min=1)]
-Method = Annotated[str | None, typer.Option("--method", "-m", help='Specification, such as "interpolate + log_n".')]
+Method = Annotated[str | None, typer.Option("--method", "-m", help='Such as "interpolate + log_n", or auto.')]
 Window = Annotated[int | None, typer.Option("--window", help="Trained length, where it is not what the model says.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Where to write.")]
@@ -51,6 +52,12 @@ Strategy = Annotated[
 Backend = Annotated[str, typer.Option("--backend", help="torch, onnx or openvino.")]
 Layers = Annotated[int | None, typer.Option("--layers", help="First layers to run, all when not given.", min=1)]
 Dims = Annotated[int | None, typer.Option("--dims", help="First dimensions to keep, all when not given.", min=1)]
+Data = Annotated[
+    Path | None, typer.Option("--data", help="Folder with a folder for each set that is not shipped, named like it.")
+]
+Cache = Annotated[
+    Path | None, typer.Option("--cache", help="File that keeps vectors for the next run; in the user's cache if none.")
+]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of the benchmarks.")]
 
 
@@ -67,7 +74,9 @@ def verb(function: Verb) -> Verb:
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> None:
         try:
-            function(*args, **kwargs)
+            with warnings.catch_warnings():
+                warnings.showwarning = _warn
+                function(*args, **kwargs)
         except LongspanError as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(2 if isinstance(error, (PlanError, SpecError)) else 1) from None
@@ -79,9 +88,21 @@ def verb(function: Verb) -> Verb:
     return function
 
 
+def _warn(
+    message: Warning | str, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None
+) -> None:
+    """A warning as one line, without the place in the source that raised it."""
+    typer.echo(f"warning: {message}", err=True)
+
+
 def say(text: str) -> None:
     """Data to stdout."""
     typer.echo(text)
+
+
+def note(text: str) -> None:
+    """What a reader should know, but no program: to stderr."""
+    typer.echo(text, err=True)
 
 
 def say_json(data: Any) -> None:
@@ -89,7 +110,7 @@ def say_json(data: Any) -> None:
     typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
 
 
-for _name in ("inspect", "methods", "plan", "extend", "encode", "bench", "evaluate", "report", "verify"):
+for _name in ("inspect", "methods", "plan", "extend", "encode", "bench", "evaluate", "compare", "report", "verify"):
     importlib.import_module(f"longspan.cli.{_name}")
 
 if sys.stdout.encoding and sys.stdout.encoding.lower() == "ascii":  # a bare C locale cannot print table rules

@@ -1,4 +1,4 @@
-"""longspan methods, longspan strategies."""
+"""longspan methods, longspan strategies, longspan benchmarks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from longspan import registry
-from longspan.card import MethodCard, StrategyCard
+from longspan.card import BenchmarkCard, MethodCard, StrategyCard
 from longspan.cli.main import AsJson, say, say_json, verb
 
 Name = Annotated[str | None, typer.Argument(help="One of them, with its parameters.")]
@@ -28,6 +28,13 @@ def strategies(name: Name = None, as_json: AsJson = False) -> None:
     _tell(registry.strategies(), StrategyCard, name, ("vectors", "cost", "claim", "best_for", "caution"), as_json)
 
 
+@verb
+def benchmarks(name: Name = None, as_json: AsJson = False) -> None:
+    """List every benchmark, or describe one."""
+    facts = ("metrics", "scope", "diffusion", "licence", "claim", "caution")
+    _tell(registry.benchmarks(), BenchmarkCard, name, facts, as_json)
+
+
 def _tell(cards: Mapping[str, Any], kind: type[Any], name: str | None, facts: tuple[str, ...], as_json: bool) -> None:
     if name is not None:
         _describe(cards, kind, name, facts, as_json)
@@ -39,7 +46,8 @@ def _tell(cards: Mapping[str, Any], kind: type[Any], name: str | None, facts: tu
             say(f"{family}:")
             for card in cards.values():
                 if card.family == family:
-                    say(f"  {card.name:<{width}}{card.best_for}  ({card.authors} {card.year})")
+                    told = card.task if isinstance(card, BenchmarkCard) else card.best_for
+                    say(f"  {card.name:<{width}}{told}  ({card.authors} {card.year})")
 
 
 def _describe(cards: Mapping[str, Any], kind: type[Any], name: str, facts: tuple[str, ...], as_json: bool) -> None:
@@ -51,5 +59,6 @@ def _describe(cards: Mapping[str, Any], kind: type[Any], name: str, facts: tuple
     say(f"{card.title} ({card.authors} {card.year}, {card.source})\n")
     say(f"{(component.__doc__ or '').rstrip()}\n")
     for fact in facts:
-        say(f"{fact:<10}{getattr(card, fact) or '-'}")
+        value = getattr(card, fact) or "-"
+        say(f"{fact:<10}{', '.join(value) if isinstance(value, tuple) else value}")
     say(f"{'default':<10}{component()!r}")

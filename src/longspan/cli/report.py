@@ -15,11 +15,16 @@ def report(
     scores: Annotated[list[Path], typer.Argument(help="JSON lines written by longspan evaluate --out.")],
     out: Out = Path("report.html"),
     title: Annotated[str, typer.Option(help="Title of the page.")] = "Long-context evaluation",
+    png: Annotated[Path | None, typer.Option(help="Folder for each figure as a PNG file.")] = None,
+    threshold: Annotated[
+        float, typer.Option(help="Share of the score at the shortest length that an effective window keeps.")
+    ] = 0.85,
     as_json: AsJson = False,
 ) -> None:
     """Draw scores by length as one self-contained HTML file."""
     from longspan.evaluation.report import report as draw
     from longspan.evaluation.score import read
 
-    page = draw([score for path in scores for score in read(path)], out, title=title)
+    found = [score for path in scores for score in read(path)]
+    page = draw(found, out, title=title, png=png, threshold=threshold)
     say_json({"report": str(page)}) if as_json else say(f"written to {page}")
