@@ -9,8 +9,9 @@ export OMP_WAIT_POLICY := PASSIVE
 demo: $(VENV)/installed
 	$(BIN)/python examples/demo.py demo-out
 
+# Two processes of one thread each are faster than one of two: most tests are small.
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import tempfile
 
 import pytest
 from hypothesis import settings
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+_CACHE = tempfile.TemporaryDirectory(prefix="longspan-cache-")
+os.environ["LONGSPAN_CACHE"] = _CACHE.name  # nothing of the user's is read or written
 
 # The same examples at every run, and no deadline: a shared machine is slow at times.
 settings.register_profile("longspan", deadline=None, derandomize=True, max_examples=60)

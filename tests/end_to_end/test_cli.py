@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from longspan.cli import app
+from longspan.evaluation.run import LADDER
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -93,9 +94,11 @@ def test_extend_verify_evaluate_report(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     rows = json.loads(done.stdout)
     assert {(row["strategy"], row["plan"]) for row in rows} == {
-        ("truncate", ""),
-        ("chunk_mean", ""),
+        ("bm25", ""),
+        *((strategy, "") for strategy in LADDER),
         ("extend", "tile"),
+        ("bm25 + truncate", ""),
+        ("bm25 + extend", "tile"),
     }
     again = run("evaluate", str(folder), *asked, "--json")
     assert again.exit_code == 0, again.output

@@ -136,7 +136,7 @@ def test_scores_have_the_metrics_of_the_card(benchmark: Any) -> None:
     else:
         example = next(iter(asked(found).values()))
         told = benchmark.score(example, gold_of(found, example))
-    assert tuple(told) == card_of(benchmark).metrics
+    assert set(told) == set(card_of(benchmark).metrics)
 
 
 @over(EVERY)
@@ -146,7 +146,7 @@ def test_a_seed_gives_the_same_set(benchmark: Any) -> None:
 
 @over([(name, one) for name, one in EVERY if not getattr(one, "natural", False)])
 def test_a_length_that_cannot_be_built_is_told(benchmark: Any) -> None:
-    for length in (None, 1):
+    for length in (None, 0):
         with pytest.raises(BenchmarkError) as caught:
             benchmark.examples(length, 0)
         assert caught.value.hint

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from longspan.benchmarks.files import to_folder
 from longspan.benchmarks.retrieval.folder import Folder
 from longspan.benchmarks.retrieval.longembed import LongEmbed, twin
 from longspan.benchmarks.retrieval.passkey import Passkey
 from longspan.benchmarks.tasks import Retrieval
+from longspan.cli import app
 from longspan.encoding.run import Encoder
 from longspan.errors import BenchmarkError
 from longspan.evaluation.mteb_bridge import MtebEncoder, write_mteb
@@ -252,3 +254,16 @@ def test_damaged_results_are_named(tmp_path: Path) -> None:
     (tmp_path / "LEMBQMSumRetrieval.json").write_text("{")
     with pytest.raises(BenchmarkError, match="cannot be read as JSON"):
         read_mteb(tmp_path)
+
+
+def test_the_command_line_writes_mteb_files_and_reports_them(minilm_path: str, tmp_path: Path) -> None:
+    asked = ["evaluate", minilm_path, "-b", "passkey(documents=4, queries=4)", "--lengths", "256", "-s", "truncate"]
+    asked += ["--no-bm25", "--cache", str(tmp_path / "v.sqlite"), "--mteb", str(tmp_path / "mteb"), "--json"]
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 0, done.output
+    ours = {row["metric"]: row["value"] for row in json.loads(done.stdout)}
+    theirs = {score.metric: score.value for score in read_mteb(tmp_path / "mteb")}
+    assert theirs == pytest.approx(ours)
+    page = CliRunner().invoke(app, ["report", str(tmp_path / "mteb"), "--out", str(tmp_path / "page.html")])
+    assert page.exit_code == 0, page.output
+    assert "Passkey" in (tmp_path / "page.html").read_text()

@@ -193,7 +193,7 @@ def test_depths_are_pooled_unless_there_is_a_score_over_all_of_them():
 def test_models_and_revisions_are_named_where_there_are_several():
     other, newer = replace(ONE, model="org/other"), replace(ONE, revision="def")
     assert [row.label for row in table([ONE, other], metric="acc_at_1")] == [
-        "org/model: truncate 512",
+        "model: truncate 512",
         "org/other: truncate 512",
     ]
     assert [row.label for row in table([ONE, newer], metric="acc_at_1")] == [

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import random
 import re
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 
 from longspan.benchmarks.tasks import Retrieval
 from longspan.errors import BenchmarkError
 
 _NEEDLE_WORDS = 25  # LongEmbed's allowance for the needle, taken off the word budget at every length
+_PROSE = Path(__file__).parent / "data" / "haystack.txt.gz"
 _SENTENCE_END = re.compile(r"[.!?][\"')\]]*$")
 _ABBREVIATION = re.compile(r"[\"'(\[]*([A-Z]|Mr|Mrs|Dr|St)\.$")
 
@@ -106,7 +110,7 @@ def hide(
     Raises:
         BenchmarkError: The haystack has too few sentences for the depths.
     """
-    starts = [i for i in range(len(words)) if i == 0 or _ends(words[i - 1])]
+    starts = sentence_starts(words)
     documents, depth = {}, {}
     for i, (evidence, _) in enumerate(needles):
         if depths:
@@ -130,6 +134,17 @@ def hide(
 def pieces(text: str) -> list[str]:
     """Words of a text, each with the white space after it."""
     return re.findall(r"\S+\s*", text)
+
+
+@cache
+def prose() -> tuple[str, ...]:
+    """Words of the shipped haystack (Grant, Personal Memoirs, 1885), each with the white space after it."""
+    return tuple(pieces(gzip.decompress(_PROSE.read_bytes()).decode()))
+
+
+def sentence_starts(words: Sequence[str]) -> list[int]:
+    """Indices of the words before which a needle may stand: the first, and those after the end of a sentence."""
+    return [i for i in range(len(words)) if i == 0 or _ends(words[i - 1])]
 
 
 def _ends(word: str) -> bool:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from longspan.benchmarks.files import read_lines
 from longspan.benchmarks.fit import fit
-from longspan.benchmarks.tasks import Count
+from longspan.benchmarks.tasks import Count, Question
 from longspan.errors import BenchmarkError, require
 
 Row = tuple[Path, int, dict[str, Any]]
@@ -67,6 +66,11 @@ def draw(rows: Sequence[Any], samples: int, order: Sequence[int]) -> list[Any]:
     return list(rows) if not samples or samples >= len(rows) else [rows[i] for i in sorted(order[:samples])]
 
 
+def numbered(asked: Sequence[Question], samples: int, order: Callable[[int], Sequence[int]]) -> dict[str, Question]:
+    """Drawn questions, each by its number among all."""
+    return {f"q{i:04d}": question for i, question in draw(list(enumerate(asked)), samples, order(len(asked)))}
+
+
 def check_samples(name: str, samples: int) -> None:
     """Check a number of questions, 0 for all there are.
 
@@ -85,27 +89,6 @@ def check_natural(name: str, length: int | None) -> None:
     """
     if length is not None:
         raise BenchmarkError(f"{name} has whole documents, not documents of {length} tokens.", "length=None")
-
-
-def check_task(name: str, task: str, tasks: Sequence[str]) -> None:
-    """Check the name of a collection's task, "" for the collection.
-
-    Raises:
-        BenchmarkError: It is unknown; the nearest names are told.
-    """
-    if task and task not in tasks:
-        near = difflib.get_close_matches(task, tasks, n=3, cutoff=0.3) or tasks
-        raise BenchmarkError(f"{name} has no task {task!r}.", f"nearest: {', '.join(near)}")
-
-
-def one_task(name: str, task: str, tasks: Sequence[str]) -> None:
-    """Check that a collection's task is named.
-
-    Raises:
-        BenchmarkError: It is not; the tasks are told.
-    """
-    if not task:
-        raise BenchmarkError(f"{name} is a collection of {len(tasks)} tasks.", f"task= one of {', '.join(tasks)}")
 
 
 def room_for(name: str, length: int | None, new_tokens: int) -> int:

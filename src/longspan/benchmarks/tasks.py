@@ -34,6 +34,11 @@ def usual_count(text: str) -> int:
     return -(-4 * len(text.split()) // 3)
 
 
+def name_of(benchmark: object) -> str:
+    """A benchmark's name: that of the file of its class."""
+    return type(benchmark).__module__.rsplit(".", 1)[-1]
+
+
 @dataclass(frozen=True)
 class Retrieval:
     """Questions over documents.

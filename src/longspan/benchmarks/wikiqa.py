@@ -7,15 +7,17 @@ first 10 %), the bulk or the end (the last 10 %) of the document (Pal et al. 202
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import ClassVar
 
 from longspan.benchmarks.files import bad_line, text_of, write_lines
 from longspan.benchmarks.haystack import generator, permutation, pieces
 from longspan.benchmarks.rows import check_samples, draw, fill, hub_rows, room_for, rows_of
-from longspan.benchmarks.tasks import Count, Question, Questions
+from longspan.benchmarks.tasks import Count, Question, Questions, name_of, usual_count
+from longspan.benchmarks.text_metrics import presence
 from longspan.errors import BenchmarkError
 
 PLACES = ("first", "bulk", "last")
@@ -28,74 +30,67 @@ Fact = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
-class Asked:
-    """How a set is asked for.
+class WikiQA:
+    """A set of WikiQA, named like the file of its class.
 
     Attributes:
-        name: The benchmark's name.
-        repository: Its data set on the hub.
         folder: Folder with documents.jsonl, "" for the hub.
         question: Where the question stands: first, bulk or last.
         answer: Where the answer stands: first, bulk, last, or any for each in turn.
-        samples: Questions, 0 for all.
+        samples: Questions, drawn by the seed; 0 for all.
         new_tokens: Tokens of the reply.
+        repository: The data set on the hub.
     """
 
-    name: str
-    repository: str
-    folder: str
-    question: str
-    answer: str
-    samples: int
-    new_tokens: int
+    folder: str = ""
+    question: str = "last"
+    answer: str = "any"
+    samples: int = 50
+    new_tokens: int = 32
+    repository: ClassVar[str]
 
-    def check(self) -> None:
-        """Check the places and the counts.
-
-        Raises:
-            BenchmarkError: A place is unknown, or a count is out of range.
-        """
-        check_samples(self.name, self.samples)
+    def __post_init__(self) -> None:
+        """Check the places and the counts."""
+        name = name_of(self)
+        check_samples(name, self.samples)
         if self.question not in PLACES or self.answer not in (*PLACES, "any"):
             raise BenchmarkError(
-                f"{self.name} has no places question={self.question!r}, answer={self.answer!r}.",
+                f"{name} has no places question={self.question!r}, answer={self.answer!r}.",
                 f"question: {', '.join(PLACES)}; answer: these or any",
             )
         if self.new_tokens < 1:
-            raise BenchmarkError(f"{self.name} has replies of {self.new_tokens} tokens.", "new_tokens=32")
+            raise BenchmarkError(f"{name} has replies of {self.new_tokens} tokens.", "new_tokens=32")
 
-    def examples(
-        self, length: int | None, seed: int, count: Count, alter: Callable[[Fact, Random], Fact | None]
-    ) -> Questions:
+    def examples(self, length: int | None, seed: int, count: Count = usual_count) -> Questions:
         """Build the set.
 
         Args:
-            length: Tokens of prompt and reply.
+            length: Tokens of prompt and reply. Documents that are too short for it are left out.
             seed: Draws the questions, what is altered, and the places.
             count: The model's tokenizer.
-            alter: What is done to a fact before; None leaves it out.
 
         Raises:
             BenchmarkError: The data are missing or damaged, or no document is long enough.
         """
-        room = room_for(self.name, length, self.new_tokens)
+        name = name_of(self)
+        room = room_for(name, length, self.new_tokens)
         if not self.folder:
             return self._published(length, seed)
         facts = []
         for i, fact in enumerate(self._facts()):
-            altered = alter(fact, generator(f"{self.name} {i}", seed))
+            altered = self._altered(fact, generator(f"{name} {i}", seed))
             if altered and altered[2] in altered[0]:
                 facts.append(altered)
         if not facts:
-            raise BenchmarkError(f"{self.folder} has no question for {self.name}.", f"{self.name} reads {_LAYOUT}")
-        drawn = draw(facts, self.samples, permutation(len(facts), generator(self.name, seed)))
+            raise BenchmarkError(f"{self.folder} has no question for {name}.", f"{name} reads {_LAYOUT}")
+        drawn = draw(facts, self.samples, permutation(len(facts), generator(name, seed)))
         questions, short = {}, None
         for i, fact in enumerate(drawn):
-            rng = generator(f"{self.name} {i} places", seed, length)
+            rng = generator(f"{name} {i} places", seed, length)
             where = self.answer if self.answer != "any" else PLACES[i % 3]
             build = _Prompt.of(fact, _depth(where, rng), self._question_depth(rng))
             try:
-                units = fill(self.name, build, room, count, 0, len(build.words))
+                units = fill(name, build, room, count, 0, len(build.words))
             except BenchmarkError as error:
                 short = error  # a document that is too short for this length is no question of it
                 continue
@@ -103,8 +98,16 @@ class Asked:
             depth = prompt.index(build.evidence) / len(prompt)
             questions[f"q{i:04d}"] = Question(prompt, (fact[2],), fact[2], self.new_tokens, depth=depth)
         if not questions:
-            raise short or BenchmarkError(f"{self.name} has no question.", _LAYOUT)
-        return Questions(self.name, length, questions)
+            raise short or BenchmarkError(f"{name} has no question.", _LAYOUT)
+        return Questions(name, length, questions)
+
+    def score(self, example: Question, output: str) -> dict[str, float]:
+        """1 where the answer is a substring of the reply."""
+        return {"presence_accuracy": presence(output, example.answers)}
+
+    def _altered(self, fact: Fact, rng: Random) -> Fact | None:
+        """What is done to a fact before; None leaves it out."""
+        return fact
 
     def _question_depth(self, rng: Random) -> float | None:
         return None if self.question == "last" else _depth(self.question, rng)
@@ -120,13 +123,14 @@ class Asked:
 
     def _published(self, length: int | None, seed: int) -> Questions:
         """The hub's own prompts: conversations of a question and an answer, in four lengths."""
+        name = name_of(self)
         if length not in _SPLITS:
             raise BenchmarkError(
-                f"{self.name} has no prompts of length {length} on the hub.",
+                f"{name} has no prompts of length {length} on the hub.",
                 f"one of {', '.join(map(str, _SPLITS))}, or a folder with {_LAYOUT}",
             )
-        rows = hub_rows(self.name, self.repository, None, _SPLITS[length], _LAYOUT)
-        drawn = draw(rows, self.samples, permutation(len(rows), generator(self.name, seed)))
+        rows = hub_rows(name, self.repository, None, _SPLITS[length], _LAYOUT)
+        drawn = draw(rows, self.samples, permutation(len(rows), generator(name, seed)))
         questions = {}
         for i, (path, line, row) in enumerate(drawn):
             turns = row.get("conversations")
@@ -134,7 +138,7 @@ class Asked:
                 raise bad_line(path, line, "conversations has no question and answer")
             prompt, answer = (text_of(turn, "value", path, line) for turn in turns[:2])
             questions[f"q{i:04d}"] = Question(prompt, (answer,), answer, self.new_tokens)
-        return Questions(self.name, length, questions)
+        return Questions(name, length, questions)
 
 
 @dataclass(frozen=True)

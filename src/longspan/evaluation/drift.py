@@ -12,10 +12,8 @@ from longspan import spec
 from longspan.encoding.encoded import unit
 from longspan.encoding.run import Encoder
 from longspan.evaluation.measurement import model_facts, score
-from longspan.evaluation.score import Score
+from longspan.evaluation.score import DRIFT, Score
 from longspan.extension import extended, plan_of
-
-BENCHMARK = "short_drift"
 
 
 def short_drift(
@@ -53,7 +51,7 @@ def short_drift(
                     strategy="extend",
                     plan=label or "none",
                     window=to,
-                    benchmark=BENCHMARK,
+                    benchmark=DRIFT,
                     task=f"{len(texts)} texts",
                     length=length,
                     depth=None,

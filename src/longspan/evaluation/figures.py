@@ -56,7 +56,7 @@ def curve(rows: Sequence[Row], metric: str, lower: bool = False) -> Figure:
         x = [n * 2 ** (0.02 * (i - (len(rows) - 1) / 2)) for n, _ in points]
         y = [cell.value for _, cell in points]
         axes.errorbar(x, y, yerr=_bars([cell for _, cell in points]), fmt="none", ecolor=look["color"], alpha=0.45)
-        axes.plot(x, y, label=row.label, **look)
+        axes.plot(x, y, label="\n".join(wrap(row.label, 80)), **look)
     ticks = [n for n in lengths(rows) if n is not None]
     axes.set_xscale("log", base=2)
     axes.set_xticks(ticks, [f"{n:,}" for n in ticks])

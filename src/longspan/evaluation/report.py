@@ -12,13 +12,12 @@ from longspan.errors import BenchmarkError, LongspanError
 from longspan.evaluation import figures, grids
 from longspan.evaluation.cells import Row, card_of, counts, fitted, lengths
 from longspan.evaluation.findings import Task, by_task, sentences, tradeoff
-from longspan.evaluation.score import Score, Who, latest, row_names, table, who
+from longspan.evaluation.score import DRIFT, Score, Who, latest, row_names, table, who
 
 if TYPE_CHECKING:
     from markupsafe import Markup
     from matplotlib.figure import Figure
 
-DRIFT = "short_drift"
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
@@ -25,6 +26,8 @@ _ACCEPTED: dict[str, tuple[type, ...]] = {
     "tuple[float, ...]": (tuple,),
 }
 _USUAL = "torch float32"
+DRIFT = "short_drift"
+"""Name of the comparison of short texts' vectors before and after, which is no benchmark of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,15 +200,19 @@ def latest(scores: Iterable[Score]) -> list[Score]:
 def row_names(scores: Iterable[Score]) -> dict[Who, str]:
     """Row name of each model, revision and label: no longer than it must be to tell them apart.
 
-    Keyword search belongs to no model: it is ``bm25`` beside any of them.
+    Keyword search belongs to no model: it is ``bm25`` beside any of them. Of a folder or hub id the last part is
+    enough where no two models share it.
     """
     found = {who(score): score.strategy == "bm25" for score in scores}
     keywords = [one for one, alone in found.items() if alone]
     revisions = {one[:2] for one, alone in found.items() if not alone}
     models = {model for model, _ in revisions}
     names = {one: one[2] if len(keywords) == 1 else f"{one[0]}@{one[1]}: {one[2]}" for one in keywords}
+    last = {model: re.split(r"[/\\]", model.rstrip("/\\"))[-1] for model in models}
+    if len(set(last.values())) < len(models):
+        last = {model: model for model in models}
     for one in found.keys() - set(keywords):
-        model = one[0] if len(models) == len(revisions) else f"{one[0]}@{one[1]}"
+        model = last[one[0]] if len(models) == len(revisions) else f"{last[one[0]]}@{one[1]}"
         names[one] = one[2] if len(revisions) == 1 else f"{model}: {one[2]}"
     return names
 

@@ -3,18 +3,56 @@
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from longspan.benchmarks.fit import fit
 from longspan.benchmarks.haystack import generator
-from longspan.benchmarks.tasks import Count, Question, Questions
+from longspan.benchmarks.tasks import Count, Question, Questions, name_of, usual_count
 from longspan.errors import BenchmarkError
 
 T = TypeVar("T")
 Make = Callable[[int], Question]
 """Units of filler, 0 or more, to a question."""
+
+
+@dataclass(frozen=True)
+class Grown(ABC):
+    """Questions in filler that is grown to the length; a set is named like the file of its class.
+
+    A set that can fill depths equally adds the field ``depths``: 0 for random places, k for k depths.
+
+    Attributes:
+        questions: Prompts at each length.
+    """
+
+    questions: int = 50
+
+    def __post_init__(self) -> None:
+        """Check the counts."""
+        check_questions(name_of(self), self.questions, self._depths())
+
+    def examples(self, length: int | None, seed: int, count: Count = usual_count) -> Questions:
+        """Build the set.
+
+        Args:
+            length: Tokens of a prompt and its longest reply together.
+            seed: Same seed, same bytes.
+            count: Tokens of a text.
+
+        Raises:
+            BenchmarkError: The length is missing or too short.
+        """
+        return grow(name_of(self), length, seed, count, self.questions, self._draw, self._depths())
+
+    @abstractmethod
+    def _draw(self, rng: random.Random, aim: float) -> Make:
+        """What ``grow`` calls ``draw``."""
+
+    def _depths(self) -> int:
+        return getattr(self, "depths", 0)
 
 
 def check_questions(name: str, questions: int, depths: int = 0) -> None:

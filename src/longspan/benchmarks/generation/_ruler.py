@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
 import random
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from pathlib import Path
 
 from longspan.benchmarks.generation._draws import fresh, uuid, whole, words
 from longspan.benchmarks.generation._grow import Make, endless, scatter, share
-from longspan.benchmarks.haystack import pieces
+from longspan.benchmarks.haystack import prose, sentence_starts
 from longspan.benchmarks.tasks import Question
 
-_DATA = Path(__file__).parents[1] / "data"
-_SENTENCE = re.compile(r"(?<![ (]Mr|[ (]Dr|[ (]St)(?<!Mrs)(?<!\b[A-Z])[.!?][\"')\]]*\s+(?=[\"'(\[]*[A-Z0-9])")
+_CAPITAL = re.compile(r"[\"'(\[]*[A-Z0-9]")
 
 NEW_TOKENS = 128
 """What RULER lets a model write on a needle task."""
@@ -89,10 +86,10 @@ def hide(needles: Sequence[str], aims: Sequence[float], number: int) -> tuple[st
     Returns:
         The text, and the share of the words before each needle.
     """
-    prose, starts = _prose()
-    rounds = number // len(prose) + 1
-    stream = (prose * rounds)[:number]
-    places = [_nearest(starts, len(prose), number, aim) for aim in aims]
+    shipped = prose()
+    rounds = number // len(shipped) + 1
+    stream = (shipped * rounds)[:number]
+    places = [_nearest(_starts(), len(shipped), number, aim) for aim in aims]
     text: list[str] = []
     last = 0
     for _, place, hidden in sorted(zip(aims, places, needles, strict=True)):
@@ -112,13 +109,6 @@ def _nearest(starts: Sequence[int], period: int, number: int, aim: float) -> int
 
 
 @cache
-def _prose() -> tuple[tuple[str, ...], tuple[int, ...]]:
-    text = gzip.decompress((_DATA / "haystack.txt.gz").read_bytes()).decode().rstrip() + "\n"
-    ends = {0, *(found.end() for found in _SENTENCE.finditer(text))}
-    prose = tuple(pieces(text))
-    starts, at = [], 0
-    for i, piece in enumerate(prose):
-        if at in ends:
-            starts.append(i)
-        at += len(piece)
-    return prose, tuple(starts)
+def _starts() -> tuple[int, ...]:
+    # A full stop within a sentence ("per cent. advance") ends none.
+    return tuple(i for i in sentence_starts(prose()) if i == 0 or _CAPITAL.match(prose()[i]))

@@ -6,10 +6,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import ClassVar
 
-from longspan.benchmarks.tasks import Count, Question, Questions, usual_count
-from longspan.benchmarks.text_metrics import presence
-from longspan.benchmarks.wikiqa import Asked, Fact, write_twin
+from longspan.benchmarks.wikiqa import Fact, WikiQA, write_twin
 
 CARD = {
     "title": "WikiQA Altered Numeric QA (Giraffe)",
@@ -31,7 +30,7 @@ _FIRST_YEAR, _LAST_YEAR, _MOVE = 1000, 2100, 10
 
 
 @dataclass(frozen=True)
-class AlteredNumericQA:
+class AlteredNumericQA(WikiQA):
     """Giraffe's AltQA (Pal et al. 2023, section 3): what the page says, not what the model remembers.
 
     Every number of the page is replaced, the same one by the same one: a year from 1000 to 2100 moves by 1 to 10,
@@ -47,43 +46,10 @@ class AlteredNumericQA:
         new_tokens: Tokens of the reply.
     """
 
-    folder: str = ""
-    question: str = "last"
-    answer: str = "any"
-    samples: int = 50
-    new_tokens: int = 32
+    repository: ClassVar[str] = "abacusai/WikiQA-Altered_Numeric_QA"
 
-    def __post_init__(self) -> None:
-        """Check the places and the counts."""
-        self._asked().check()
-
-    def examples(self, length: int | None, seed: int, count: Count = usual_count) -> Questions:
-        """Build the set.
-
-        Args:
-            length: Tokens of prompt and reply. Documents that are too short for it are left out.
-            seed: Draws the questions, the numbers and the places.
-            count: The model's tokenizer.
-
-        Raises:
-            BenchmarkError: The data are missing or damaged, or no document is long enough.
-        """
-        return self._asked().examples(length, seed, count, alter)
-
-    def score(self, example: Question, output: str) -> dict[str, float]:
-        """1 where the answer is a substring of the reply."""
-        return {"presence_accuracy": presence(output, example.answers)}
-
-    def _asked(self) -> Asked:
-        return Asked(
-            "altered_numeric_qa",
-            "abacusai/WikiQA-Altered_Numeric_QA",
-            self.folder,
-            self.question,
-            self.answer,
-            self.samples,
-            self.new_tokens,
-        )
+    def _altered(self, fact: Fact, rng: Random) -> Fact | None:
+        return alter(fact, rng)
 
 
 def alter(fact: Fact, rng: Random) -> Fact | None:

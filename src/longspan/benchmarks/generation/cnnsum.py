@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from longspan.benchmarks.collection import NaturalCollection, Order
 from longspan.benchmarks.files import bad_line, text_of, write_lines
-from longspan.benchmarks.haystack import generator, permutation
-from longspan.benchmarks.rows import check_natural, check_samples, check_task, draw, find, one_task, rows_of
-from longspan.benchmarks.tasks import Count, Question, Questions, usual_count
+from longspan.benchmarks.rows import find, numbered, rows_of
+from longspan.benchmarks.tasks import Question
 from longspan.benchmarks.text_metrics import rouge
 from longspan.errors import BenchmarkError, require
 
@@ -38,7 +38,7 @@ _LAYOUT = f"{', '.join(f'{name}.jsonl' for name in _FILES.values())}: context, s
 
 
 @dataclass(frozen=True)
-class CNNSum:
+class CNNSum(NaturalCollection):
     """CNNSum (Wei et al. 2024): ROUGE-L F over the words that jieba cuts.
 
     Attributes:
@@ -48,34 +48,10 @@ class CNNSum:
         new_tokens: Tokens of the reply.
     """
 
-    task: str = ""
-    folder: str = ""
-    samples: int = 0
     new_tokens: int = 512
-    natural: ClassVar[bool] = True
+    tasks: ClassVar[tuple[str, ...]] = TASKS
 
-    def __post_init__(self) -> None:
-        """Check the task and the count."""
-        check_task("cnnsum", self.task, TASKS)
-        check_samples("cnnsum", self.samples)
-
-    def parts(self) -> tuple[CNNSum, ...]:
-        """One benchmark for each length."""
-        return (self,) if self.task else tuple(replace(self, task=task) for task in TASKS)
-
-    def examples(self, length: int | None, seed: int, count: Count = usual_count) -> Questions:
-        """Build the set of one length.
-
-        Args:
-            length: None: the novels have the lengths they have.
-            seed: Draws the novels where there are fewer than all.
-            count: Not needed.
-
-        Raises:
-            BenchmarkError: No task or a length is given, or the data are missing or damaged.
-        """
-        one_task("cnnsum", self.task, TASKS)
-        check_natural("cnnsum", length)
+    def _drawn(self, order: Order) -> dict[str, Question]:
         if not self.folder:
             raise BenchmarkError(
                 "cnnsum has its novels in the repository CxsGhost/CNNSum (git lfs), which is not loaded by itself.",
@@ -89,9 +65,7 @@ class CNNSum:
                 raise bad_line(path, line, f"{'summary' if context else 'context'} is empty")
             prompt = f"请阅读下面这部小说的片段，然后写出它的摘要。只写摘要，不写别的。\n\n{context}\n\n摘要："
             asked.append(Question(prompt, (summary,), summary, self.new_tokens))
-        name = f"cnnsum_{self.task}"
-        numbered = draw(list(enumerate(asked)), self.samples, permutation(len(asked), generator(name, seed)))
-        return Questions(name, None, {f"q{i:04d}": question for i, question in numbered})
+        return numbered(asked, self.samples, order)
 
     def score(self, example: Question, output: str) -> dict[str, float]:
         """ROUGE-L F of the words, the better of several summaries."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
-from longspan.benchmarks.tasks import Count, Question, Questions, usual_count
-from longspan.benchmarks.text_metrics import presence
-from longspan.benchmarks.wikiqa import Asked, write_twin
+from longspan.benchmarks.wikiqa import WikiQA, write_twin
 
 CARD = {
     "title": "WikiQA Free-Form QA (Giraffe)",
@@ -26,7 +25,7 @@ CARD = {
 
 
 @dataclass(frozen=True)
-class FreeFormQA:
+class FreeFormQA(WikiQA):
     """Giraffe's FFQA (Pal et al. 2023, section 3).
 
     Attributes:
@@ -38,43 +37,7 @@ class FreeFormQA:
         new_tokens: Tokens of the reply.
     """
 
-    folder: str = ""
-    question: str = "last"
-    answer: str = "any"
-    samples: int = 50
-    new_tokens: int = 32
-
-    def __post_init__(self) -> None:
-        """Check the places and the counts."""
-        self._asked().check()
-
-    def examples(self, length: int | None, seed: int, count: Count = usual_count) -> Questions:
-        """Build the set.
-
-        Args:
-            length: Tokens of prompt and reply. Documents that are too short for it are left out.
-            seed: Draws the questions and the places.
-            count: The model's tokenizer.
-
-        Raises:
-            BenchmarkError: The data are missing or damaged, or no document is long enough.
-        """
-        return self._asked().examples(length, seed, count, lambda fact, _: fact)
-
-    def score(self, example: Question, output: str) -> dict[str, float]:
-        """1 where the answer is a substring of the reply."""
-        return {"presence_accuracy": presence(output, example.answers)}
-
-    def _asked(self) -> Asked:
-        return Asked(
-            "free_form_qa",
-            "abacusai/WikiQA-Free_Form_QA",
-            self.folder,
-            self.question,
-            self.answer,
-            self.samples,
-            self.new_tokens,
-        )
+    repository: ClassVar[str] = "abacusai/WikiQA-Free_Form_QA"
 
 
 def twin(folder: Path) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from longspan.benchmarks.generation._draws import fresh, uuid
-from longspan.benchmarks.generation._grow import Make, check_questions, endless, grow, scatter, share
-from longspan.benchmarks.tasks import Count, Question, Questions, usual_count
+from longspan.benchmarks.generation._grow import Grown, Make, endless, scatter, share
+from longspan.benchmarks.tasks import Question
 
 CARD = {
     "title": "Key-Value Retrieval (Lost in the Middle)",
@@ -27,7 +27,7 @@ CARD = {
 
 
 @dataclass(frozen=True)
-class KeyValue:
+class KeyValue(Grown):
     """Lost in the Middle's key-value retrieval (Liu et al. 2023, section 4 and Figure 6), fitted to a length.
 
     Attributes:
@@ -35,42 +35,23 @@ class KeyValue:
         depths: 0 for uniformly random places, k for k equally filled depths.
     """
 
-    questions: int = 50
     depths: int = 0
-
-    def __post_init__(self) -> None:
-        """Check the counts."""
-        check_questions("key_value", self.questions, self.depths)
-
-    def examples(self, length: int | None, seed: int, count: Count = usual_count) -> Questions:
-        """Build the set.
-
-        Args:
-            length: Tokens of a prompt and its longest reply together.
-            seed: Same seed, same bytes.
-            count: Tokens of a text.
-
-        Raises:
-            BenchmarkError: The length is missing or too short.
-        """
-        return grow("key_value", length, seed, count, self.questions, _draw, self.depths)
 
     def score(self, example: Question, output: str) -> dict[str, float]:
         """1 where the value occurs in the reply, case ignored."""
         return {"acc": float(example.answers[0].lower() in output.lower())}
 
+    def _draw(self, rng: random.Random, aim: float) -> Make:
+        draw = partial(fresh, lambda _: uuid(rng), set())
+        key, value = draw(), draw()
+        first = endless(lambda: f'"{draw()}": "{draw()}"')
 
-def _draw(rng: random.Random, aim: float) -> Make:
-    draw = partial(fresh, lambda _: uuid(rng), set())
-    key, value = draw(), draw()
-    first = endless(lambda: f'"{draw()}": "{draw()}"')
+        def make(pairs: int) -> Question:
+            data = ",\n ".join(scatter(first(pairs), [f'"{key}": "{value}"'], [aim]))
+            prompt = (
+                "Extract the value corresponding to the specified key in the JSON object below.\n\n"
+                f'JSON data:\n{{{data}}}\n\nKey: "{key}"\nCorresponding value:'
+            )
+            return Question(prompt, (value,), value, new_tokens=100, depth=share(aim, pairs))
 
-    def make(pairs: int) -> Question:
-        data = ",\n ".join(scatter(first(pairs), [f'"{key}": "{value}"'], [aim]))
-        prompt = (
-            "Extract the value corresponding to the specified key in the JSON object below.\n\n"
-            f'JSON data:\n{{{data}}}\n\nKey: "{key}"\nCorresponding value:'
-        )
-        return Question(prompt, (value,), value, new_tokens=100, depth=share(aim, pairs))
-
-    return make
+        return make

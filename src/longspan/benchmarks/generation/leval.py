@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from longspan.benchmarks.collection import NaturalCollection, Order
 from longspan.benchmarks.files import bad_line, text_of, write_lines
-from longspan.benchmarks.haystack import generator, permutation
-from longspan.benchmarks.rows import check_natural, check_samples, check_task, draw, find, hub_rows, one_task, rows_of
-from longspan.benchmarks.tasks import Count, Question, Questions, usual_count
+from longspan.benchmarks.rows import find, hub_rows, numbered, rows_of
+from longspan.benchmarks.tasks import Question
 from longspan.benchmarks.text_metrics import first_line, rouge_mean, token_f1
 
 CARD = {
@@ -62,7 +63,7 @@ _HOW = {
 
 
 @dataclass(frozen=True)
-class LEval:
+class LEval(NaturalCollection):
     """L-Eval (An et al. 2023) with its automatic metrics, decided by the sub-task.
 
     ========================================  =========================================================
@@ -84,42 +85,15 @@ class LEval:
         samples: Questions of each task, drawn by the seed; 0 for all.
     """
 
-    task: str = ""
-    folder: str = ""
-    samples: int = 0
-    natural: ClassVar[bool] = True
+    tasks: ClassVar[tuple[str, ...]] = TASKS
 
-    def __post_init__(self) -> None:
-        """Check the task and the count."""
-        check_task("leval", self.task, TASKS)
-        check_samples("leval", self.samples)
-
-    def parts(self) -> tuple[LEval, ...]:
-        """One benchmark for each task; with a folder, for each that has a file there."""
-        here = [t for t in TASKS if not self.folder or self._path(t).is_file()] or TASKS
-        return (self,) if self.task else tuple(replace(self, task=task) for task in here)
-
-    def examples(self, length: int | None, seed: int, count: Count = usual_count) -> Questions:
-        """Build the set of one task.
-
-        Args:
-            length: None: the documents have the lengths they have.
-            seed: Draws the questions where there are fewer than all.
-            count: Not needed.
-
-        Raises:
-            BenchmarkError: No task or a length is given, or the data are missing or damaged.
-        """
-        one_task("leval", self.task, TASKS)
-        check_natural("leval", length)
+    def _drawn(self, order: Order) -> dict[str, Question]:
         if self.folder:
             rows = rows_of(self._path(self.task), "input, instructions, outputs")
         else:
             rows = hub_rows("leval", "L4NLP/LEval", self.task, "test", _LAYOUT)
         asked = [question for path, line, row in rows for question in _questions(self.task, row, path, line)]
-        name = f"leval_{self.task}"
-        numbered = draw(list(enumerate(asked)), self.samples, permutation(len(asked), generator(name, seed)))
-        return Questions(name, None, {f"q{i:04d}": question for i, question in numbered})
+        return numbered(asked, self.samples, order)
 
     def score(self, example: Question, output: str) -> dict[str, float]:
         """The sub-task's metric."""
@@ -128,6 +102,10 @@ class LEval:
         if self.task in _ROUGE:
             return {"score": rouge_mean(output, example.answers)}
         return {"score": judge(self.task, output, example.answers[0])}
+
+    def _here(self) -> Sequence[str]:
+        """Those that have a file in the folder, or all where none has."""
+        return [t for t in TASKS if not self.folder or self._path(t).is_file()] or TASKS
 
     def _path(self, task: str) -> Path:
         homes = ("", "Closed-ended-tasks/", "Open-ended-tasks/")

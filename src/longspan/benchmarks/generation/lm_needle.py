@@ -6,9 +6,9 @@ import random
 from dataclasses import dataclass
 
 from longspan.benchmarks.generation import _ruler
-from longspan.benchmarks.generation._grow import Make, check_questions, grow
+from longspan.benchmarks.generation._grow import Grown, Make
 from longspan.benchmarks.generation._replies import string_match_all
-from longspan.benchmarks.tasks import Count, Question, Questions, usual_count
+from longspan.benchmarks.tasks import Question
 from longspan.errors import BenchmarkError
 
 CARD = {
@@ -29,7 +29,7 @@ CARD = {
 
 
 @dataclass(frozen=True)
-class LMNeedle:
+class LMNeedle(Grown):
     """Kamradt's test in the form RULER gave it (Hsieh et al. 2024, niah_single_2 and _3), which needs no judge.
 
     "One of the special magic numbers for KEY is: VALUE." stands between two sentences of Grant's Personal Memoirs,
@@ -41,28 +41,14 @@ class LMNeedle:
         values: numbers (niah_single_2) or uuids (niah_single_3).
     """
 
-    questions: int = 50
     depths: int = 0
     values: str = "numbers"
 
     def __post_init__(self) -> None:
         """Check the counts and the kind of values."""
-        check_questions("lm_needle", self.questions, self.depths)
+        super().__post_init__()
         if self.values not in ("numbers", "uuids"):
             raise BenchmarkError(f"lm_needle has no values {self.values!r}.", "values='numbers' or values='uuids'")
-
-    def examples(self, length: int | None, seed: int, count: Count = usual_count) -> Questions:
-        """Build the set.
-
-        Args:
-            length: Tokens of a prompt and its longest reply together.
-            seed: Same seed, same bytes.
-            count: Tokens of a text.
-
-        Raises:
-            BenchmarkError: The length is missing or too short.
-        """
-        return grow("lm_needle", length, seed, count, self.questions, self._draw, self.depths)
 
     def score(self, example: Question, output: str) -> dict[str, float]:
         """1 where the value occurs in the reply."""

@@ -6,9 +6,9 @@ import random
 from dataclasses import dataclass
 
 from longspan.benchmarks.generation._draws import whole
-from longspan.benchmarks.generation._grow import Make, check_questions, grow
+from longspan.benchmarks.generation._grow import Grown, Make
 from longspan.benchmarks.generation._replies import first_integer
-from longspan.benchmarks.tasks import Count, Question, Questions, usual_count
+from longspan.benchmarks.tasks import Question
 
 CARD = {
     "title": "Passkey Retrieval (language models)",
@@ -34,7 +34,7 @@ _ASKED = "What is the pass key? The pass key is"
 
 
 @dataclass(frozen=True)
-class LMPasskey:
+class LMPasskey(Grown):
     """Landmark Attention's passkey test (Mohtashami & Jaggi 2023, section 4.2), fitted to a length in tokens.
 
     Five lines: the task, filler, "The pass key is KEY. Remember it. KEY is the pass key.", filler from its start
@@ -46,39 +46,20 @@ class LMPasskey:
         depths: 0 for uniformly random places (as published), k for k equally filled depths.
     """
 
-    questions: int = 50
     depths: int = 0
-
-    def __post_init__(self) -> None:
-        """Check the counts."""
-        check_questions("lm_passkey", self.questions, self.depths)
-
-    def examples(self, length: int | None, seed: int, count: Count = usual_count) -> Questions:
-        """Build the set.
-
-        Args:
-            length: Tokens of a prompt and its longest reply together.
-            seed: Same seed, same bytes.
-            count: Tokens of a text.
-
-        Raises:
-            BenchmarkError: The length is missing or too short.
-        """
-        return grow("lm_passkey", length, seed, count, self.questions, _draw, self.depths)
 
     def score(self, example: Question, output: str) -> dict[str, float]:
         """1 where the first integer of the reply is the key."""
         return {"acc": float(first_integer(output) == int(example.answers[0]))}
 
+    def _draw(self, rng: random.Random, aim: float) -> Make:
+        key = str(whole(rng, 1, 50_000))
+        needle = f"The pass key is {key}. Remember it. {key} is the pass key."
 
-def _draw(rng: random.Random, aim: float) -> Make:
-    key = str(whole(rng, 1, 50_000))
-    needle = f"The pass key is {key}. Remember it. {key} is the pass key."
+        def make(characters: int) -> Question:
+            stream = _FILLER * (characters // len(_FILLER) + 1)
+            before = int(aim * (characters + 1))
+            prompt = "\n".join((_TASK, stream[:before], needle, stream[: characters - before], _ASKED))
+            return Question(prompt, (key,), key, new_tokens=10, depth=before / characters if characters else 0.0)
 
-    def make(characters: int) -> Question:
-        stream = _FILLER * (characters // len(_FILLER) + 1)
-        before = int(aim * (characters + 1))
-        prompt = "\n".join((_TASK, stream[:before], needle, stream[: characters - before], _ASKED))
-        return Question(prompt, (key,), key, new_tokens=10, depth=before / characters if characters else 0.0)
-
-    return make
+        return make

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from longspan.benchmarks import harness
+from longspan.benchmarks.collection import NaturalCollection, Order
 from longspan.benchmarks.files import bad_line, text_of, write_lines
-from longspan.benchmarks.haystack import generator, permutation
-from longspan.benchmarks.rows import check_natural, check_samples, check_task, one_task, rows_of
-from longspan.benchmarks.tasks import Count, Question, Questions, usual_count
+from longspan.benchmarks.rows import rows_of
+from longspan.benchmarks.tasks import Question
 from longspan.errors import BenchmarkError
 
 CARD = {
@@ -55,7 +56,7 @@ TASKS = (
 
 
 @dataclass(frozen=True)
-class LongBench:
+class LongBench(NaturalCollection):
     """LongBench v1 (Bai et al. 2023) as lm-eval has it: ``longbench_*``.
 
     The score is the task's own: token F1, ROUGE-L F, share of named classes or numbers, or edit similarity of code.
@@ -68,48 +69,23 @@ class LongBench:
         samples: Questions of each task, drawn by the seed; 0 for all.
     """
 
-    task: str = ""
-    folder: str = ""
-    samples: int = 0
-    natural: ClassVar[bool] = True
+    tasks: ClassVar[tuple[str, ...]] = TASKS
 
-    def __post_init__(self) -> None:
-        """Check the task and the count."""
-        check_task("longbench", self.task, TASKS)
-        check_samples("longbench", self.samples)
-
-    def parts(self) -> tuple[LongBench, ...]:
-        """One benchmark for each task; with a folder, for each that has a file there."""
-        if self.task:
-            return (self,)
-        here = [t for t in TASKS if not self.folder or (Path(self.folder) / f"{t}.jsonl").is_file()]
-        if not here:
-            raise BenchmarkError(f"{self.folder} has no file of LongBench.", f"{TASKS[0]}.jsonl ... {TASKS[-1]}.jsonl")
-        return tuple(replace(self, task=task) for task in here)
-
-    def examples(self, length: int | None, seed: int, count: Count = usual_count) -> Questions:
-        """Build the set of one task.
-
-        Args:
-            length: None: the texts have the lengths they have.
-            seed: Draws the questions where there are fewer than all.
-            count: Not needed.
-
-        Raises:
-            BenchmarkError: No task or a length is given, lm-eval is missing, or the data are missing or damaged.
-        """
-        one_task("longbench", self.task, TASKS)
-        check_natural("longbench", length)
+    def _drawn(self, order: Order) -> dict[str, Question]:
         source = self._source()
         if source.path:
             _check(source.path)
-        rng = generator(f"longbench_{self.task}", seed)
-        asked = harness.questions(source, self.samples, lambda n: permutation(n, rng))
-        return Questions(f"longbench_{self.task}", None, asked)
+        return harness.questions(source, self.samples, order)
 
     def score(self, example: Question, output: str) -> dict[str, float]:
         """The task's own metric."""
         return {"score": harness.score(self._source(), example, output)}
+
+    def _here(self) -> Sequence[str]:
+        here = [t for t in TASKS if not self.folder or (Path(self.folder) / f"{t}.jsonl").is_file()]
+        if not here:
+            raise BenchmarkError(f"{self.folder} has no file of LongBench.", f"{TASKS[0]}.jsonl ... {TASKS[-1]}.jsonl")
+        return here
 
     def _source(self) -> harness.Source:
         # The published files call the question "input"; lm-eval's copy on the hub calls it "question".

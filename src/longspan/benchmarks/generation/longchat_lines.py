@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from longspan.benchmarks.generation._draws import fresh, whole, words
-from longspan.benchmarks.generation._grow import Make, check_questions, endless, grow, scatter, share
+from longspan.benchmarks.generation._grow import Grown, Make, endless, scatter, share
 from longspan.benchmarks.generation._replies import first_integer
-from longspan.benchmarks.tasks import Count, Question, Questions, usual_count
+from longspan.benchmarks.tasks import Question
 
 CARD = {
     "title": "LongChat-Lines (LongEval line retrieval)",
@@ -37,7 +37,7 @@ _HEAD = (
 
 
 @dataclass(frozen=True)
-class LongChatLines:
+class LongChatLines(Grown):
     """LongEval's line retrieval (Li et al. 2023), fitted to a length and judged as Giraffe does (Pal et al. 2023).
 
     Lines "line quiet-lamp: REGISTER_CONTENT is <1234>" with different names and numbers uniform in 1..50000; the
@@ -48,45 +48,26 @@ class LongChatLines:
         depths: 0 for uniformly random places (as published), k for k equally filled depths.
     """
 
-    questions: int = 50
     depths: int = 0
-
-    def __post_init__(self) -> None:
-        """Check the counts."""
-        check_questions("longchat_lines", self.questions, self.depths)
-
-    def examples(self, length: int | None, seed: int, count: Count = usual_count) -> Questions:
-        """Build the set.
-
-        Args:
-            length: Tokens of a prompt and its longest reply together.
-            seed: Same seed, same bytes.
-            count: Tokens of a text.
-
-        Raises:
-            BenchmarkError: The length is missing or too short.
-        """
-        return grow("longchat_lines", length, seed, count, self.questions, _draw, self.depths)
 
     def score(self, example: Question, output: str) -> dict[str, float]:
         """1 where the first integer of the reply is the line's number."""
         return {"acc": float(first_integer(output) == int(example.answers[0]))}
 
+    def _draw(self, rng: random.Random, aim: float) -> Make:
+        seen: set[str] = set()
 
-def _draw(rng: random.Random, aim: float) -> Make:
-    seen: set[str] = set()
+        def line(name: str, number: int) -> str:
+            return f"line {name}: REGISTER_CONTENT is <{number}>\n"
 
-    def line(name: str, number: int) -> str:
-        return f"line {name}: REGISTER_CONTENT is <{number}>\n"
+        draw = partial(fresh, partial(words, rng), seen)
+        name, number = draw(), whole(rng, 1, 50_000)
+        first = endless(lambda: line(draw(), whole(rng, 1, 50_000)))
+        asked = f"\nNow the record is over. Tell me what is the <REGISTER_CONTENT> in line {name}? I need the number."
 
-    draw = partial(fresh, partial(words, rng), seen)
-    name, number = draw(), whole(rng, 1, 50_000)
-    first = endless(lambda: line(draw(), whole(rng, 1, 50_000)))
-    asked = f"\nNow the record is over. Tell me what is the <REGISTER_CONTENT> in line {name}? I need the number."
+        def make(lines: int) -> Question:
+            record = "".join(scatter(first(lines), [line(name, number)], [aim]))
+            told = str(number)
+            return Question(_HEAD + record + asked, (told,), told, new_tokens=100, depth=share(aim, lines))
 
-    def make(lines: int) -> Question:
-        record = "".join(scatter(first(lines), [line(name, number)], [aim]))
-        told = str(number)
-        return Question(_HEAD + record + asked, (told,), told, new_tokens=100, depth=share(aim, lines))
-
-    return make
+        return make

@@ -6,14 +6,14 @@ import ast
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from longspan.benchmarks.collection import NaturalCollection, Order
 from longspan.benchmarks.files import bad_line, text_of, write_lines
-from longspan.benchmarks.haystack import generator, permutation
-from longspan.benchmarks.rows import check_natural, check_samples, check_task, draw, hub_rows, one_task, rows_of
-from longspan.benchmarks.tasks import Count, Question, Questions, usual_count
+from longspan.benchmarks.rows import hub_rows, numbered, rows_of
+from longspan.benchmarks.tasks import Question
 from longspan.benchmarks.text_metrics import rouge
 
 CARD = {
@@ -37,7 +37,7 @@ _LAYOUT = "<task>.jsonl: input, qa_pairs (objects with Q and A), output"
 
 
 @dataclass(frozen=True)
-class LooGLE:
+class LooGLE(NaturalCollection):
     """LooGLE (Li et al. 2023) with its automatic metrics.
 
     ==============================================  ==============================  ===============================
@@ -53,41 +53,15 @@ class LooGLE:
         samples: Questions of each task, drawn by the seed; 0 for all.
     """
 
-    task: str = ""
-    folder: str = ""
-    samples: int = 0
-    natural: ClassVar[bool] = True
+    tasks: ClassVar[tuple[str, ...]] = TASKS
 
-    def __post_init__(self) -> None:
-        """Check the task and the count."""
-        check_task("loogle", self.task, TASKS)
-        check_samples("loogle", self.samples)
-
-    def parts(self) -> tuple[LooGLE, ...]:
-        """One benchmark for each task."""
-        return (self,) if self.task else tuple(replace(self, task=task) for task in TASKS)
-
-    def examples(self, length: int | None, seed: int, count: Count = usual_count) -> Questions:
-        """Build the set of one task.
-
-        Args:
-            length: None: the documents have the lengths they have.
-            seed: Draws the questions where there are fewer than all.
-            count: Not needed.
-
-        Raises:
-            BenchmarkError: No task or a length is given, or the data are missing or damaged.
-        """
-        one_task("loogle", self.task, TASKS)
-        check_natural("loogle", length)
+    def _drawn(self, order: Order) -> dict[str, Question]:
         if self.folder:
             rows = rows_of(Path(self.folder) / f"{self.task}.jsonl", "input, qa_pairs, output")
         else:
             rows = hub_rows("loogle", "bigainlco/LooGLE", self.task, "test", _LAYOUT)
         asked = [question for path, line, row in rows for question in _questions(self.task, row, path, line)]
-        name = f"loogle_{self.task}"
-        numbered = draw(list(enumerate(asked)), self.samples, permutation(len(asked), generator(name, seed)))
-        return Questions(name, None, {f"q{i:04d}": question for i, question in numbered})
+        return numbered(asked, self.samples, order)
 
     def score(self, example: Question, output: str) -> dict[str, float]:
         """ROUGE-L and ROUGE-1, or the masks that are filled exactly and in part."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import ClassVar
 
+from longspan.benchmarks.collection import Collection
 from longspan.benchmarks.files import write_lines
 from longspan.benchmarks.haystack import generator, permutation
 from longspan.benchmarks.labelled import Item, read_items
-from longspan.benchmarks.rows import check_samples, check_task, fill, one_task, place, room_for
+from longspan.benchmarks.rows import check_samples, fill, place, room_for
 from longspan.benchmarks.tasks import Count, Question, Questions, usual_count
 from longspan.benchmarks.text_metrics import first_line
 from longspan.errors import BenchmarkError
@@ -37,7 +39,7 @@ _MEMBERS = 5  # most passages of the class that semantic_multiple asks for
 
 
 @dataclass(frozen=True)
-class M4LE:
+class M4LE(Collection):
     """Short labelled texts lengthened (Kwan et al. 2023, section 3), from any labelled file.
 
     Every passage of a prompt gets a random id of six hexadecimal digits.
@@ -64,22 +66,17 @@ class M4LE:
         new_tokens: Tokens of the reply; an id takes up to eight.
     """
 
-    task: str = ""
-    folder: str = ""
     depths: int = 5
     samples: int = 50
     new_tokens: int = 64
+    tasks: ClassVar[tuple[str, ...]] = TASKS
 
     def __post_init__(self) -> None:
         """Check the task and the counts."""
-        check_task("m4le", self.task, TASKS)
+        super().__post_init__()
         check_samples("m4le", self.samples)
         if self.samples < 1 or self.depths < 1:
             raise BenchmarkError(f"m4le has no {self.samples} questions at {self.depths} depths.", "1 or more of both")
-
-    def parts(self) -> tuple[M4LE, ...]:
-        """One benchmark for each ability."""
-        return tuple(replace(self, task=task) for task in TASKS) if not self.task else (self,)
 
     def examples(self, length: int | None, seed: int, count: Count = usual_count) -> Questions:
         """Build the set of one task.
@@ -92,7 +89,7 @@ class M4LE:
         Raises:
             BenchmarkError: No task is named, the folder is missing or damaged, or has too few passages.
         """
-        one_task("m4le", self.task, TASKS)
+        self._check_chosen()
         room = room_for("m4le", length, self.new_tokens)
         if not self.folder:
             raise BenchmarkError("m4le needs labelled texts.", f'm4le(folder="...") with {_LAYOUT}')

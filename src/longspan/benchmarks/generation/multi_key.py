@@ -6,9 +6,9 @@ import random
 from dataclasses import dataclass
 
 from longspan.benchmarks.generation import _ruler
-from longspan.benchmarks.generation._grow import Make, check_questions, grow
+from longspan.benchmarks.generation._grow import Grown, Make
 from longspan.benchmarks.generation._replies import string_match_all
-from longspan.benchmarks.tasks import Count, Question, Questions, usual_count
+from longspan.benchmarks.tasks import Question
 from longspan.errors import BenchmarkError
 
 CARD = {
@@ -30,7 +30,7 @@ _KINDS = ("words", "uuids")
 
 
 @dataclass(frozen=True)
-class MultiKey:
+class MultiKey(Grown):
     """RULER's multi-key needles (Hsieh et al. 2024, niah_multikey_1 to _3).
 
     By default every line is "One of the special magic numbers for KEY is: VALUE." with a key of its own
@@ -44,31 +44,17 @@ class MultiKey:
         kind: words (and numbers) or uuids (both).
     """
 
-    questions: int = 50
     depths: int = 0
     keys: int = 0
     kind: str = "words"
 
     def __post_init__(self) -> None:
         """Check the counts and the kind of keys."""
-        check_questions("multi_key", self.questions, self.depths)
+        super().__post_init__()
         if self.keys < 0 or self.keys == 1:
             raise BenchmarkError(f"multi_key needs 2 keys in prose, got {self.keys}.", "keys=4, or keys=0 for no prose")
         if self.kind not in _KINDS:
             raise BenchmarkError(f"multi_key has no keys of kind {self.kind!r}.", "kind='words' or kind='uuids'")
-
-    def examples(self, length: int | None, seed: int, count: Count = usual_count) -> Questions:
-        """Build the set.
-
-        Args:
-            length: Tokens of a prompt and its longest reply together.
-            seed: Same seed, same bytes.
-            count: Tokens of a text.
-
-        Raises:
-            BenchmarkError: The length is missing or too short.
-        """
-        return grow("multi_key", length, seed, count, self.questions, self._draw, self.depths)
 
     def score(self, example: Question, output: str) -> dict[str, float]:
         """1 where the value occurs in the reply."""

@@ -6,9 +6,9 @@ import random
 from dataclasses import dataclass
 
 from longspan.benchmarks.generation import _ruler
-from longspan.benchmarks.generation._grow import Make, check_questions, grow
+from longspan.benchmarks.generation._grow import Grown, Make
 from longspan.benchmarks.generation._replies import string_match_all
-from longspan.benchmarks.tasks import Count, Question, Questions, usual_count
+from longspan.benchmarks.tasks import Question
 from longspan.errors import BenchmarkError
 
 CARD = {
@@ -28,7 +28,7 @@ CARD = {
 
 
 @dataclass(frozen=True)
-class MultiValue:
+class MultiValue(Grown):
     """RULER's multi-value needles (Hsieh et al. 2024, niah_multivalue).
 
     Sentences "One of the special magic numbers for KEY is: VALUE." with one key and different values stand at
@@ -39,27 +39,13 @@ class MultiValue:
         values: How many values the key has.
     """
 
-    questions: int = 50
     values: int = 4
 
     def __post_init__(self) -> None:
         """Check the counts."""
-        check_questions("multi_value", self.questions)
+        super().__post_init__()
         if not 2 <= self.values <= 16:
             raise BenchmarkError(f"multi_value has 2 to 16 values, got {self.values}.", "values=4")
-
-    def examples(self, length: int | None, seed: int, count: Count = usual_count) -> Questions:
-        """Build the set.
-
-        Args:
-            length: Tokens of a prompt and its longest reply together.
-            seed: Same seed, same bytes.
-            count: Tokens of a text.
-
-        Raises:
-            BenchmarkError: The length is missing or too short.
-        """
-        return grow("multi_value", length, seed, count, self.questions, self._draw)
 
     def score(self, example: Question, output: str) -> dict[str, float]:
         """Share of the values that occur in the reply."""

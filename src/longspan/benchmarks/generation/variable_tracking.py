@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from longspan.benchmarks.generation._draws import fresh, whole
-from longspan.benchmarks.generation._grow import Make, check_questions, grow, scatter, share
+from longspan.benchmarks.generation._grow import Grown, Make, scatter, share
 from longspan.benchmarks.generation._replies import string_match_all
-from longspan.benchmarks.tasks import Count, Question, Questions, usual_count
+from longspan.benchmarks.tasks import Question
 from longspan.errors import BenchmarkError
 
 CARD = {
@@ -32,7 +32,7 @@ _SHOT_UNITS = 10  # what fits RULER's 500 tokens for the example that it puts be
 
 
 @dataclass(frozen=True)
-class VariableTracking:
+class VariableTracking(Grown):
     """RULER's variable tracking (Hsieh et al. 2024, section 3 and appendix B).
 
     "VAR X1 = 12345", "VAR X2 = VAR X1" ... stand in this order among lines of filler; the question asks for all
@@ -46,32 +46,18 @@ class VariableTracking:
         shots: Examples before the question, 0 or 1.
     """
 
-    questions: int = 50
     chains: int = 1
     hops: int = 4
     shots: int = 1
 
     def __post_init__(self) -> None:
         """Check the counts."""
-        check_questions("variable_tracking", self.questions)
+        super().__post_init__()
         if not (1 <= self.chains <= 16 and 1 <= self.hops <= 16 and self.shots in (0, 1)):
             raise BenchmarkError(
                 f"variable_tracking has no chains={self.chains}, hops={self.hops}, shots={self.shots}.",
                 "1 to 16 chains, 1 to 16 hops, 0 or 1 shots",
             )
-
-    def examples(self, length: int | None, seed: int, count: Count = usual_count) -> Questions:
-        """Build the set.
-
-        Args:
-            length: Tokens of a prompt and its longest reply together.
-            seed: Same seed, same bytes.
-            count: Tokens of a text.
-
-        Raises:
-            BenchmarkError: The length is missing or too short.
-        """
-        return grow("variable_tracking", length, seed, count, self.questions, self._draw)
 
     def score(self, example: Question, output: str) -> dict[str, float]:
         """Share of the variables that occur in the reply."""

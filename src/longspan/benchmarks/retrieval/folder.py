@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from longspan.benchmarks.files import from_folder
+from longspan.benchmarks.files import from_folder, to_folder
 from longspan.benchmarks.metrics import score_ranking
 from longspan.benchmarks.tasks import Retrieval
 from longspan.errors import BenchmarkError
@@ -57,3 +57,10 @@ class Folder:
     def score(self, example: Sequence[str], output: Sequence[str]) -> dict[str, float]:
         """Score a ranking of document ids (output) against the ids of the right ones (example)."""
         return score_ranking(example, output)
+
+
+def twin(folder: Path) -> None:
+    """Write a made-up set of two documents."""
+    documents = {"d0": "The mill by the river grinds barley.", "d1": "The forge by the gate makes horseshoes."}
+    queries = {"q0": "Where is barley ground?", "q1": "Who makes horseshoes?"}
+    to_folder(Retrieval("folder", None, documents, queries, {"q0": ("d0",), "q1": ("d1",)}), folder)

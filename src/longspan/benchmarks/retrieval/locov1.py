@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from longspan.benchmarks.collection import Collection
 from longspan.benchmarks.files import bad_line, text_of, write_lines
 from longspan.benchmarks.metrics import score_ranking
-from longspan.benchmarks.rows import Row, check_natural, check_task, hub_rows, one_task, rows_of
+from longspan.benchmarks.rows import Row, check_natural, hub_rows, rows_of
 from longspan.benchmarks.tasks import Retrieval
 from longspan.errors import BenchmarkError
 
@@ -34,7 +35,7 @@ _LAYOUT = "queries.jsonl (qid, query, dataset, answer_pids) and documents.jsonl 
 
 
 @dataclass(frozen=True)
-class LoCoV1:
+class LoCoV1(Collection):
     """LoCoV1 (Saad-Falcon et al. 2024, section 3): the score of each task, all documents of the task as candidates.
 
     As published, a document whose passage is missing is left out, and so are queries without a document left.
@@ -45,8 +46,6 @@ class LoCoV1:
         tasks: The tasks, by the names they have in the field ``dataset``.
     """
 
-    task: str = ""
-    folder: str = ""
     natural: ClassVar[bool] = True  # the texts have a length of their own
     tasks: ClassVar[tuple[str, ...]] = (
         "summ_screen_fd",
@@ -63,14 +62,6 @@ class LoCoV1:
         "stackoverflow",
     )
 
-    def __post_init__(self) -> None:
-        """Check the task."""
-        check_task("locov1", self.task, self.tasks)
-
-    def parts(self) -> tuple[Any, ...]:
-        """One benchmark for each task; a task is its own only part."""
-        return (self,) if self.task else tuple(LoCoV1(task=task, folder=self.folder) for task in self.tasks)
-
     def examples(self, length: int | None, seed: int) -> Retrieval:
         """Load a task.
 
@@ -81,7 +72,7 @@ class LoCoV1:
         Raises:
             BenchmarkError: No task is chosen, a length is given, the hub cannot be reached or the folder is damaged.
         """
-        one_task("locov1", self.task, self.tasks)
+        self._check_chosen()
         check_natural(f"locov1 {self.task}", length)
         queries, documents = (self._rows(name) for name in ("Queries", "Documents"))
         return _of_task(self.task, queries, documents)

@@ -8,11 +8,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+from longspan.benchmarks.collection import Collection
 from longspan.benchmarks.files import from_folder, to_folder
 from longspan.benchmarks.metrics import score_ranking
 from longspan.benchmarks.retrieval.needle import Needle
 from longspan.benchmarks.retrieval.passkey import Passkey
-from longspan.benchmarks.rows import check_natural, check_task, one_task
+from longspan.benchmarks.rows import check_natural
 from longspan.benchmarks.tasks import Retrieval
 from longspan.errors import BenchmarkError, require
 
@@ -37,7 +38,7 @@ _LAYOUT = "corpus.jsonl, queries.jsonl and qrels.jsonl (id and text, id and text
 
 
 @dataclass(frozen=True)
-class LongEmbed:
+class LongEmbed(Collection):
     """LongEmbed's tasks (Zhu et al. 2024, section 3 and Table 1); its score is the mean of the six tasks' means.
 
     Passkey and needle are ``Passkey()`` and ``Needle()``: generated at any length, the needles of our own. The
@@ -47,12 +48,12 @@ class LongEmbed:
         task: narrativeqa, qmsum, wikimqa or summscreenfd; "" for the collection.
         folder: "" for the hub, else a folder in LongEmbed's layout, or one that holds such a folder for each task,
             named like it.
+        tasks: The four.
         mteb: Task to its name in mteb, the synthetic ones included.
     """
 
-    task: str = ""
-    folder: str = ""
     natural: ClassVar[bool] = True  # the texts have a length of their own
+    tasks: ClassVar[tuple[str, ...]] = ("narrativeqa", "qmsum", "wikimqa", "summscreenfd")
     mteb: ClassVar[Mapping[str, str]] = MappingProxyType(
         {
             "passkey": "LEMBPasskeyRetrieval",
@@ -68,13 +69,11 @@ class LongEmbed:
         """Check the task."""
         if self.task in ("passkey", "needle"):
             raise BenchmarkError(f"longembed's {self.task} is generated.", f"the benchmark {self.task} itself")
-        check_task("longembed", self.task, _real())
+        super().__post_init__()
 
     def parts(self) -> tuple[Any, ...]:
         """One benchmark for each task; a task is its own only part."""
-        if self.task:
-            return (self,)
-        return (Passkey(), Needle(), *(LongEmbed(task=task, folder=self.folder) for task in _real()))
+        return super().parts() if self.task else (Passkey(), Needle(), *super().parts())
 
     def examples(self, length: int | None, seed: int) -> Retrieval:
         """Load a task.
@@ -86,7 +85,7 @@ class LongEmbed:
         Raises:
             BenchmarkError: No task is chosen, a length is given, the hub cannot be reached or the folder is damaged.
         """
-        one_task("longembed", self.task, _real())
+        self._check_chosen()
         check_natural(f"longembed {self.task}", length)
         if not self.folder:
             return _from_hub(self.task)
@@ -100,14 +99,10 @@ class LongEmbed:
 
 def twin(folder: Path) -> None:
     """Write a made-up set of two documents for each real task."""
-    for task in _real():
+    for task in LongEmbed.tasks:
         documents = {f"d{i}": f"A {task} document about {subject}." for i, subject in enumerate(("tin", "wool"))}
         queries = {"q0": "Which one is about tin?", "q1": "Which one is about wool?"}
         to_folder(Retrieval(task, None, documents, queries, {"q0": ("d0",), "q1": ("d1",)}), folder / task)
-
-
-def _real() -> list[str]:
-    return [task for task in LongEmbed.mteb if task not in ("passkey", "needle")]
 
 
 def _from_hub(task: str) -> Retrieval:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from longspan.benchmarks.files import read_lines
-from longspan.benchmarks.haystack import budget, check_counts, generator, hide, permutation, pieces
+from longspan.benchmarks.haystack import budget, check_counts, generator, hide, permutation, prose
 from longspan.benchmarks.metrics import score_ranking
 from longspan.benchmarks.tasks import Retrieval
 
@@ -71,7 +70,7 @@ class Needle:
         """
         facts = _facts()
         order = permutation(_FACTS, generator("needle", seed))[: self.documents]
-        words = _haystack()[: budget("needle", length, len(_haystack()))]
+        words = prose()[: budget("needle", length, len(prose()))]
         rng = generator("needle", seed, length)
         return hide("needle", length, [facts[i] for i in order], words, self.queries, self.depths, rng)
 
@@ -83,8 +82,3 @@ class Needle:
 @cache
 def _facts() -> tuple[tuple[str, str], ...]:
     return tuple((row["fact"], row["question"]) for _, row in read_lines(_DATA / "facts.jsonl"))
-
-
-@cache
-def _haystack() -> tuple[str, ...]:
-    return tuple(pieces(gzip.decompress((_DATA / "haystack.txt.gz").read_bytes()).decode()))
