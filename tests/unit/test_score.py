@@ -194,11 +194,16 @@ def test_models_and_revisions_are_named_where_there_are_several():
     other, newer = replace(ONE, model="org/other"), replace(ONE, revision="def")
     assert [row.label for row in table([ONE, other], metric="acc_at_1")] == [
         "model: truncate 512",
-        "org/other: truncate 512",
+        "other: truncate 512",
+    ]
+    theirs = replace(ONE, model="their/model")
+    assert [row.label for row in table([ONE, theirs], metric="acc_at_1")] == [
+        "org/model: truncate 512",
+        "their/model: truncate 512",
     ]
     assert [row.label for row in table([ONE, newer], metric="acc_at_1")] == [
-        "org/model@abc: truncate 512",
-        "org/model@def: truncate 512",
+        "model@abc: truncate 512",
+        "model@def: truncate 512",
     ]
 
 
