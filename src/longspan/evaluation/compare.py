@@ -14,6 +14,7 @@ from longspan.card import BenchmarkCard, MethodCard
 from longspan.errors import PlanError
 from longspan.evaluation.drift import short_drift
 from longspan.evaluation.race import Cell, Race, mean_of, metric_of
+from longspan.evaluation.run import collect
 from longspan.evaluation.score import DRIFT, Score
 from longspan.evaluation.statistics import Interval
 from longspan.geometry import Geometry
@@ -112,7 +113,7 @@ def compare(
         benchmarks: What to race on; None for the user's documents where ``data`` is given, else for passkeys, needles
             and tales (perplexity and passkeys for a language model).
         data: The user's documents: a folder with corpus.jsonl, queries.jsonl and qrels.jsonl, or documents without
-            any questions, from which tests are built.
+            any questions, from which tests are built; with ``benchmarks``, a folder with a folder for each set.
         methods: Specifications; () for all that apply.
         window: Trained length in tokens, where it is not what the model says.
         seed: Seed of the benchmarks.
@@ -177,7 +178,7 @@ def _cards(geometry: Geometry) -> list[MethodCard]:
 def _benchmarks(model: Any, benchmarks: str | Sequence[Any] | None, data: Path | None) -> tuple[Any, ...]:
     """What to race on."""
     if benchmarks is not None:
-        return spec.parse(benchmarks, BenchmarkCard) if isinstance(benchmarks, str) else tuple(benchmarks)
+        return tuple(collect(benchmarks, data))
     if not anatomy.is_pipeline(model):
         text = f"perplexity(folder={str(data)!r})" if data else "perplexity + lm_passkey"
     elif data is None:
@@ -193,7 +194,6 @@ def _result(race: Race, left: Sequence[str], screened: dict[str, float], quick: 
     values = race.values(left, quick)
     means = race.means(values)
     best = next(iter(means))
-    name = str(anatomy.transformer(race.model).config._name_or_path)
     contenders = []
     drifts = _drifts(race, left)
     for method, mean in means.items():
@@ -213,7 +213,7 @@ def _result(race: Race, left: Sequence[str], screened: dict[str, float], quick: 
                 made.short_inputs,
             )
         )
-    ladder = _ladder(race, set(values[best]), quick)
+    ladder = _ladder(race, set(values[best]))
     names = [f"{cell[0]} {cell[2] or 'whole'}" for cell in race.long(values[best])]
     sets = ", ".join(dict.fromkeys(cell[0] for cell in values[best]))
     why = f"the best of {len(screened)} methods on {sets}: {means[best]:.3f}"
@@ -221,14 +221,16 @@ def _result(race: Race, left: Sequence[str], screened: dict[str, float], quick: 
         second = contenders[1]
         sure = "surely" if second.behind.high < 0 else "not surely"
         why += f", {sure} ahead of {second.method} ({second.score:.3f})"
-    folder = f"{Path(name).name}-{race.to}"
-    command = f'longspan extend {name} --to {race.to} --method "{best}" --out {folder}'
-    outcome = {"method": best, "why": why, "date": datetime.now(timezone.utc).date().isoformat(), "model": name}
+    folder = f"{Path(race.name).name}-{race.to}"
+    command = f'longspan extend {race.name} --to {race.to} --method "{best}" --out {folder}'
+    outcome = {"method": best, "why": why, "date": datetime.now(timezone.utc).date().isoformat(), "model": race.name}
     remember(fingerprint(race.model), race.to, outcome)
-    return Comparison(name, race.to, best, why, command, contenders, screened, race.refused, ladder, names, race.scores)
+    return Comparison(
+        race.name, race.to, best, why, command, contenders, screened, race.refused, ladder, names, race.scores
+    )
 
 
-def _ladder(race: Race, cells: set[Cell], quick: bool) -> dict[str, float]:
+def _ladder(race: Race, cells: set[Cell]) -> dict[str, float]:
     """Mean of each row that an extension has to beat, on the long sets of the race."""
     rows: dict[str, dict[Cell, Score]] = {}
     for one in [*race.known, *race.scores]:
@@ -246,8 +248,7 @@ def _drifts(race: Race, methods: Sequence[str]) -> dict[str, float]:
     if not anatomy.is_pipeline(race.model):
         return {}
     window = race.geometry.window
-    name = str(anatomy.transformer(race.model).config._name_or_path)
-    known = [one for one in race.known if (one.benchmark, one.model, one.window) == (DRIFT, name, race.to)]
+    known = [one for one in race.known if (one.benchmark, one.window) == (DRIFT, race.to)]
     new = [method for method in methods if method not in {one.plan for one in known}]
     texts = list(FairytaleQA(documents=_TEXTS).examples(None, 0).documents.values())
     lengths = [window // 4, window - 2]  # [CLS] and [SEP] take two

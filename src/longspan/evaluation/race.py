@@ -33,7 +33,10 @@ class Race:
         known: list[Score],
         keep: Callable[[Score], None],
     ) -> None:
-        self.model, self.to, self.geometry, self.seed, self.known, self.keep = model, to, geometry, seed, known, keep
+        self.model, self.to, self.geometry, self.seed, self.keep = model, to, geometry, seed, keep
+        self.name = str(anatomy.transformer(model).config._name_or_path)
+        # A file of scores may hold those of other models; keyword search belongs to none.
+        self.known = [one for one in known if one.model in (self.name, "bm25") and one.seed == seed]
         self.how: dict[str, Any] = {}
         self.refused: dict[str, str] = {}
         self.scores: list[Score] = []
