@@ -67,12 +67,12 @@ def _told(found: Comparison) -> str:
     lines += ["| method | score | to the best (95 %) | short | drift | tokens/s | position data | short inputs |"]
     lines += ["|---|---|---|---|---|---|---|---|"]
     for one in found.contenders:
-        gap = "best" if one.method == found.method else f"{one.behind.low:+.3f} to {one.behind.high:+.3f}"
+        gap = "best" if one.method == found.method else f"{one.behind.low:+.4f} to {one.behind.high:+.4f}"
         cells = [
             one.method,
-            f"{one.score:.3f}",
+            f"{one.score:.4f}",
             gap,
-            "-" if one.short is None else f"{one.short:.3f}",
+            "-" if one.short is None else f"{one.short:.4f}",
             "-" if one.drift is None else f"{one.drift:.4f}",
             f"{one.speed:,.0f}",
             f"{one.position_bytes:,} bytes",
@@ -86,7 +86,7 @@ def _told(found: Comparison) -> str:
     lines += ["drift: cosine of short texts' vectors before and after (1 is unchanged)."]
     if found.ladder:
         lines += ["", "beside it, without any extension:"]
-        lines += [f"  {value:.3f}  {label}" for label, value in found.ladder.items()]
+        lines += [f"  {value:.4f}  {label}" for label, value in found.ladder.items()]
     if found.refused:
         lines += ["", "does not apply:"]
         lines += [f"  {method}: {fact}" for method, fact in found.refused.items()]

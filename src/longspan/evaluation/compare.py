@@ -216,11 +216,11 @@ def _result(race: Race, left: Sequence[str], screened: dict[str, float], quick: 
     ladder = _ladder(race, set(values[best]))
     names = [f"{cell[0]} {cell[2] or 'whole'}" for cell in race.long(values[best])]
     sets = ", ".join(dict.fromkeys(cell[0] for cell in values[best]))
-    why = f"the best of {len(screened)} methods on {sets}: {means[best]:.3f}"
+    why = f"the best of {len(screened)} methods on {sets}: {means[best]:.4f}"
     if len(contenders) > 1:
         second = contenders[1]
         sure = "surely" if second.behind.high < 0 else "not surely"
-        why += f", {sure} ahead of {second.method} ({second.score:.3f})"
+        why += f", {sure} ahead of {second.method} ({second.score:.4f})"
     folder = f"{Path(race.name).name}-{race.to}"
     command = f'longspan extend {race.name} --to {race.to} --method "{best}" --out {folder}'
     outcome = {"method": best, "why": why, "date": datetime.now(timezone.utc).date().isoformat(), "model": race.name}
