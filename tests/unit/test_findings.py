@@ -170,3 +170,8 @@ def test_short_and_long_are_drawn_against_each_other(tmp_path, page):
     svg = re.findall(r"<svg .*?</svg>", (tmp_path / "page.html").read_text(encoding="utf-8"), flags=re.S)[-1]
     assert "short inputs (512 tokens): score / that" in svg
     assert "chunk_mean 512" in svg
+
+
+def test_a_score_of_one_example_is_drawn_without_an_error(tmp_path):
+    draw(tmp_path, [replace(score, n=1, stderr=0.0, values=(1.0,), value=1.0) for score in KEPT[:3]])
+    assert ["1.00"] * 3 in [row[:3] for row in cells(tmp_path / "page.html", "bm25")]

@@ -190,6 +190,11 @@ def test_depths_are_pooled_unless_there_is_a_score_over_all_of_them():
     assert table([*deep, ONE], metric="acc_at_1")[0].cells[1024].value == 0.48
 
 
+def test_one_example_has_no_error() -> None:
+    (row,) = table([replace(ONE, n=1, stderr=0.0, values=())], metric="acc_at_1")
+    assert row.cells[1024].text("acc_at_1") == "0.48"
+
+
 def test_models_and_revisions_are_named_where_there_are_several():
     other, newer = replace(ONE, model="org/other"), replace(ONE, revision="def")
     assert [row.label for row in table([ONE, other], metric="acc_at_1")] == [

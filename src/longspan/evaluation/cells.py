@@ -68,11 +68,11 @@ class Cell:
         """``0.48 ±0.07``, or with the interval ``0.48 [0.34, 0.62]``; of nll also the perplexity."""
         digits = _DIGITS.get(metric, 2)
         low, high = self.bounds
-        around = f"±{self.stderr:.{digits}f}"
+        around = f"±{self.stderr:.{digits}f}" if self.n > 1 else ""  # one example tells nothing of others
         if interval and self.interval:
             around = f"[{low:.{digits}f}, {high:.{digits}f}]"
         perplexity = f" (ppl {_exp(self.value):.3g})" if metric == "nll" else ""
-        return f"{self.value:.{digits}f} {around}{perplexity}"
+        return f"{self.value:.{digits}f} {around}{perplexity}".strip()
 
     def against(self, other: Cell) -> Interval | None:
         """Interval of the difference to another row on the same examples, None where there are none."""

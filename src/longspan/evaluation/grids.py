@@ -190,7 +190,7 @@ def origins(scores: Sequence[Score]) -> list[dict[str, str]]:
     ]
 
 
-def _two(first: str, second: str) -> Markup:
+def _two(first: str, second: str = "") -> Markup:
     """A cell of two lines, the second one small."""
     from markupsafe import Markup
 
