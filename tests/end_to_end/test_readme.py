@@ -34,6 +34,12 @@ def test_the_python_of_the_guide_runs(capsys: pytest.CaptureFixture[str]) -> Non
     assert "[3606, 3] [3606, 3]" in capsys.readouterr().out, "every token of both was read"
 
 
+def test_the_python_of_the_guide_to_measuring_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = blocks("python", (ROOT / "docs" / "evaluation.md").read_text())
+    exec(compile(code, "docs/evaluation.md", "exec"), {})
+    assert "tile -> 512" in capsys.readouterr().out
+
+
 def test_the_commands_print_what_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     shown = re.split(r"^\$ longspan ", "".join(blocks("console")), flags=re.MULTILINE)[1:]
@@ -60,4 +66,7 @@ def test_what_is_generated_is_current() -> None:
     read = generate.reading_table(generate.read(ROOT / "results" / "encoding.jsonl"))
     assert generate.between(README, generate.table(scores)) == README, "run python docs/generate.py"
     assert generate.between(GUIDE, read) == GUIDE, "run python docs/generate.py"
+    measured = generate.benchmark_table(generate.read(ROOT / "results" / "evaluation.jsonl"))
+    page = (ROOT / "docs" / "benchmarks.md").read_text()
+    assert generate.between(page, measured) == page, "run python docs/generate.py"
     assert generate.page(scores) == (ROOT / "docs" / "methods.md").read_text(), "run python docs/generate.py"

@@ -9,7 +9,7 @@ from typing import Any
 from longspan.benchmarks.haystack import generator, permutation
 from longspan.benchmarks.tasks import Questions, Retrieval
 
-DOCUMENTS = 16
+DOCUMENTS = 8
 QUERIES = 64
 
 
