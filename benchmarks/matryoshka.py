@@ -17,8 +17,8 @@ import longspan
 from longspan.benchmarks.retrieval.fairytaleqa import FairytaleQA
 from longspan.encoding.encoded import unit
 from longspan.encoding.run import Encoder
-from longspan.evaluation.ranking import best_ten
 from longspan.evaluation.measurement import model_facts, score
+from longspan.evaluation.ranking import best_ten
 from longspan.evaluation.score import append
 from longspan.logs import quiet
 

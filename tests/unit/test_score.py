@@ -13,31 +13,10 @@ from hypothesis import strategies as st
 
 from longspan.errors import BenchmarkError
 from longspan.evaluation import cells
-from longspan.evaluation.score import Score, append, markdown, read, table
+from longspan.evaluation.score import append, markdown, read, table
+from tests.scores import TRUNCATE
 
-ONE = Score(
-    model="org/model",
-    revision="abc",
-    engine="torch float32",
-    strategy="truncate",
-    plan="",
-    window=512,
-    benchmark="passkey",
-    task="passkey(documents=100, queries=50, depths=0)",
-    length=1024,
-    depth=None,
-    metric="acc_at_1",
-    value=0.48,
-    stderr=0.07,
-    n=50,
-    seed=0,
-    seconds=1.5,
-    peak_bytes=1_000_000,
-    device="cpu",
-    versions={"torch": "2.13"},
-    commit="1234567",
-    date="2025-11-22T10:00:00+00:00",
-)
+ONE = replace(TRUNCATE, length=1024, value=0.48, seconds=1.5, date="2025-11-22T10:00:00+00:00")
 EXTENDED = replace(ONE, strategy="extend", plan="interpolate", window=4096, value=0.9, stderr=0.04)
 
 
@@ -224,7 +203,7 @@ def test_markdown_shows_error_and_count_and_leaves_no_cell_out():
     assert lines[2].split() == ["|", "method", "|", "512", "|", "1024", "|", "effective", "window", "|"]
     assert lines[4].replace(" ", "") == "|truncate512|-|0.48±0.07|-|"
     assert lines[5].replace(" ", "") == "|a\\|b->4096|0.90±0.04|-|-|"
-    assert any(line.startswith("passkey(documents=100, queries=50, depths=0); n = 50; effective") for line in lines)
+    assert any(line.startswith("passkey(documents=100, queries=50, depths=5); n = 50; effective") for line in lines)
     assert "tales; n = 50." in lines
     assert "whole" in text
 
