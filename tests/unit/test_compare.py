@@ -127,3 +127,19 @@ def test_ones_own_documents_are_enough(
     assert found["command"] in text.stdout
     assert "ntk needs rope positions" in text.stdout
     assert read(scores) == before, "nothing is measured again"
+
+
+def test_extend_says_where_auto_comes_from(decoder: str, language: Any, tmp_path: Path) -> None:
+    def extend(name: str) -> tuple[str, str]:
+        asked = ["extend", decoder, "--to", "64", "--method", "auto", "--out", str(tmp_path / name), "--json"]
+        done = CliRunner().invoke(app, asked)
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)["methods"], done.stderr
+
+    methods, why = extend("rule")
+    assert "YaRN" in methods
+    assert "method yarn: the rule for rope positions" in why
+    found = raced(language, methods=["pi", "ntk"])
+    methods, why = extend("chosen")
+    assert found.method.upper() in methods.upper()
+    assert f"method {found.method}: chosen by compare on" in why

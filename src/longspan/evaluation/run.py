@@ -106,8 +106,8 @@ def evaluate(
             "task": f"{benchmark!r}{', quick' if quick else ''}",
             "length": examples.length,
             "seed": seed,
+            "data": digest(examples),
         }
-        facts["data"] = digest(examples)
         for arm in arms:
             told: dict[str, Any] = {**arm.facts, **facts}
             if _key(told) in done or not _can(arm, examples):
