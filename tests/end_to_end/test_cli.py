@@ -114,3 +114,10 @@ def test_extend_verify_evaluate_report(tmp_path: Path) -> None:
     done = run("report", str(scores), "--out", str(page))
     assert done.exit_code == 0
     assert "passkey" in page.read_text().lower()
+
+
+def test_samples_are_not_written_as_results_of_mteb(tmp_path: Path) -> None:
+    done = run("evaluate", MODEL, "--quick", "--mteb", str(tmp_path / "mteb"))
+    assert done.exit_code == 2
+    assert "taken for whole sets" in done.stderr
+    assert not list(tmp_path.iterdir())

@@ -106,7 +106,14 @@ def test_vectors_are_computed_once(minilm, own: str, tmp_path: Path, monkeypatch
     monkeypatch.undo()
     with extended(minilm, 1024, "tile"):
         other = accuracy(evaluate(minilm, f"folder(path={own!r})", (), cache=tmp_path / "v.sqlite", bm25=False))
-    assert list(other) == ["tile -> 1024"]
+    assert list(other) == [
+        "truncate 512 in tile",
+        "chunk_mean 512 in tile",
+        "chunk_max 512 in tile",
+        "chunk_max(top=2) 512 in tile",
+        "long_late 512 in tile",
+        "tile -> 1024",
+    ]
 
 
 def test_a_mean_of_chunks_is_made_of_the_vectors_of_the_chunks(minilm, own: str) -> None:

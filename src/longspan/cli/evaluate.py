@@ -73,6 +73,8 @@ def evaluate(
     from longspan.storage.load import load
 
     quiet()
+    if quick and mteb:
+        raise SpecError("--quick measures samples, and --mteb writes files that are taken for whole sets.", "drop one")
     tokens = doublings(lengths)
     scores = read(out) if out and out.exists() else []
     loaded, known = load(model, device=device), tuple(scores)

@@ -61,7 +61,7 @@ def evaluate(
         to: Target in tokens for ``methods``; the largest length when None.
         methods: Specifications, each measured by itself, by one forward over the extended window.
         strategies: Specifications of how long documents are read, such as ``"late(size=64)"``; None for ``LADDER``
-            at the trained window, or for one forward where the model is extended already.
+            at the trained window, and one forward over the extended one where the model is extended already.
         bm25: Whether keyword search is measured as well, and its fusion with each search that makes one vector of
             one window.
         window: Trained length in tokens, where it is not what the model says.
@@ -135,17 +135,16 @@ def _searches(
     options: dict[str, Any],
     cache: VectorCache,
 ) -> Sequence[Arm]:
-    if plan_of(model):
-        if methods:
-            raise PlanError("The model is extended already, so no method can be measured on it.", "load the original")
-        read = [(as_strategy(one), None) for one in strategies or ("extend",)]
-    else:
-        geometry = inspect(model, window=window)
-        plans = [plan(geometry, method, target) for method in methods]  # all checked before any is measured
-        ladder = [as_strategy(one) for one in (LADDER if strategies is None else strategies)]
-        if strategies is None:
-            ladder = [replace(one, window=geometry.window) for one in ladder]  # type: ignore[type-var]
-        read = [*((one, None) for one in ladder), *((as_strategy("extend"), made) for made in plans)]  # type: ignore[list-item]
+    extension = plan_of(model)
+    if extension and methods:
+        raise PlanError("The model is extended already, so no method can be measured on it.", "load the original")
+    geometry = extension.geometry if extension else inspect(model, window=window)
+    plans = [plan(geometry, method, target) for method in methods]  # all checked before any is measured
+    ladder: list[Any] = [as_strategy(one) for one in (LADDER if strategies is None else strategies)]
+    if strategies is None:
+        ladder = [replace(one, window=geometry.window) for one in ladder]
+    longer = [None] if extension and strategies is None else plans
+    read = [*((one, None) for one in ladder), *((as_strategy("extend"), made) for made in longer)]
     own = fingerprint(model)
     dense = [Dense(model, strategy, made, options, cache, own) for strategy, made in read]
     if not bm25:

@@ -57,7 +57,8 @@ class Dense:
             encoder = Encoder(model, strategy, **options)
             window, engine = encoder.window, encoder.engine
         one = strategy.makes == "windows" and strategy.reads == "whole"
-        kind = "extend" if plan and one else spec.short([_with(strategy, window=None)])  # a Score has its window apart
+        longer = plan is not None and one and window == plan.length
+        kind = "extend" if longer else spec.short([_with(strategy, window=None)])  # a Score has its window apart
         self.whole = one
         """Whether a document is one vector of one window."""
         self.facts = {
@@ -66,7 +67,7 @@ class Dense:
             "plan": (spec.short(plan.methods) or "none") if plan else "",
             "window": window,
         }
-        self.label = self.facts["plan"] or kind
+        self.label = self.facts["plan"] if longer else kind
 
     def answer(self, examples: Retrieval | Labelled, title: str) -> Outcome:
         """The best ten documents of each query, or the vector of each text."""
