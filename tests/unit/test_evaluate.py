@@ -100,6 +100,8 @@ def test_what_was_not_read_is_counted(minilm, own: str) -> None:
 def test_vectors_are_computed_once(minilm, own: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = {"strategies": ["truncate", "chunk_mean", "chunk_max", "chunk_max(top=2)"], "cache": tmp_path / "v.sqlite"}
     first = list(evaluate(minilm, f"folder(path={own!r})", (), **asked))
+    found = accuracy(first)
+    assert found["chunk_max 256"] > found["truncate 256"], "each way to read has vectors of its own"
     monkeypatch.setattr(Encoder, "encode", None)
     again = list(evaluate(minilm, f"folder(path={own!r})", (), **asked))
     assert [(s.label, s.value, s.seconds > 0) for s in again] == [(s.label, s.value, True) for s in first]

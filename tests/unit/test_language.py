@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -69,7 +70,8 @@ def test_the_likeliest_choice_is_taken(arm: Language) -> None:
 
 
 def test_a_prompt_that_is_too_long_loses_its_middle_and_is_counted(arm: Language) -> None:
-    words = (WORDS + " ") * 10
+    rng = random.Random(0)
+    words = " ".join(rng.choice(WORDS.split()) for _ in range(70))  # nothing that repeats, or any part would do
     asked = Question(words, (), "", new_tokens=4)
     outcome = arm.answer(questions(asked, Question("once", (), "", new_tokens=4)), "")
     ids = arm.tokenizer(words)["input_ids"]

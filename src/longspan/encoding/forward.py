@@ -74,9 +74,9 @@ def vectors(
 
 def _same(rows: Sequence[Row]) -> list[list[int]]:
     """Rows with the same tokens, which are read once: a corpus repeats itself, a synthetic one most of all."""
-    alike: dict[tuple[object, ...], list[int]] = {}
+    alike: dict[tuple[int, ...], list[int]] = {}
     for number, row in enumerate(rows):
-        alike.setdefault((*row.ids, None, row.content, row.pooled), []).append(number)
+        alike.setdefault(tuple(row.ids), []).append(number)  # one frame and prompt stand around all of them
     return list(alike.values())
 
 
