@@ -76,9 +76,16 @@ ROPE_DECODERS: dict[str, dict[str, Any]] = {
     "olmo2": _GQA,
 }
 ALIBI: dict[str, dict[str, Any]] = {
-    "bloom": {"vocab_size": 120, "hidden_size": 32, "n_layer": 2, "n_head": 4},
+    "bloom": {"vocab_size": 120, "hidden_size": 32, "n_layer": 2, "n_head": 4, "seq_length": WINDOW},
     "mpt": {"vocab_size": 120, "d_model": 32, "n_layers": 2, "n_heads": 4, "max_seq_len": WINDOW},
-    "falcon": {"vocab_size": 120, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "alibi": True},
+    "falcon": {
+        "vocab_size": 120,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "alibi": True,
+        "max_position_embeddings": WINDOW,
+    },
 }
 NO_POSITIONS: dict[str, dict[str, Any]] = {
     "t5": {"vocab_size": 120, "d_model": 32, "num_layers": 2, "num_heads": 4, "d_ff": 48, "d_kv": 8},

@@ -57,7 +57,7 @@ def check_methods(made: Plan) -> None:
             )
         owners[family] = method
         reach = getattr(method, "reach", None)
-        if reach and made.length > (furthest := reach(geometry)):
+        if reach and made.length > (furthest := reach(geometry, made.length)):
             raise PlanError(
                 f"{spec.short([method])} reaches {furthest} tokens from a window of {geometry.window}, "
                 f"not {made.length}.",
@@ -82,8 +82,18 @@ def check_methods(made: Plan) -> None:
             "but its cached keys keep the old one.",
             "on a decoder use tile, interpolate(anchors=false) or grouped(adaptive=false)",
         )
-    # Methods may refuse the model as well: a role, a base, a count of factors.
+    if "pairwise" in owners and made.factor > 1 and made.frequencies and made.frequencies.first:
+        raise PlanError(
+            f"{spec.short([owners['frequencies']])} keeps the first {made.frequencies.first} positions, and "
+            f"{spec.short([owners['pairwise']])} gives a position another value in every range.",
+            "leave first at 0",
+        )
+    # Methods may refuse the model as well: a role, a base, a count of factors, a size.
     made.scale(torch.ones(1, 1), torch.ones(1, 1))
+    if made.late:
+        made.ranges(torch.arange(1), torch.arange(1), 1)
+    if "slopes" in owners:
+        made.slopes_at(made.length)
     new, trained = made.frequencies, torch.tensor(geometry.inv_freq, dtype=torch.float64)
     if new and "frequencies" in owners and made.factor > 1 and torch.equal(new.inv_freq, trained):
         raise PlanError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from longspan import spec
+from longspan.promises import beyond_stock
 
 if TYPE_CHECKING:
     from longspan.planning import Plan
@@ -17,7 +18,7 @@ def describe(made: Plan) -> str:
         "length": f"{geometry.window} -> {made.length} tokens ({made.factor:g}x)",
         "methods": spec.short(made.methods) or "none: positions beyond the window are used untrained",
         "short inputs": made.short_inputs,
-        "stock tools": "same vectors at every length" if made.native else _stock_note(made),
+        "stock tools": "same vectors at every length" if made.native else _without(made),
         "position data": f"{made.position_bytes:,} bytes",
     }
     if geometry.role == "decoder":
@@ -34,10 +35,5 @@ def describe(made: Plan) -> str:
     return "\n".join(f"{name:<{width}}{value}" for name, value in rows.items())
 
 
-def _stock_note(made: Plan) -> str:
-    left_out = {
-        "length-dependent positions": made.rewires_positions,
-        "the factor on the logits": made.scale_home == "attention",
-        "the untouched first positions": made.keeps_first,
-    }
-    return f"load it without {' and '.join(part for part, on in left_out.items() if on)}; longspan.load restores all"
+def _without(made: Plan) -> str:
+    return f"load it without {' and '.join(beyond_stock(made))}; longspan.load restores all"

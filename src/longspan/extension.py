@@ -13,7 +13,7 @@ from longspan.geometry import Geometry
 from longspan.inspection import inspect
 from longspan.outcomes import fingerprint, recall
 from longspan.planning import Methods, Plan, plan
-from longspan.seams import anatomy, frequencies, limits, positions, queries, scale, table
+from longspan.seams import anatomy, frequencies, limits, positions, queries, rotation, scale, slopes, table
 
 
 class _Applied:
@@ -30,7 +30,14 @@ class _Applied:
         return _Applied, (self.plan, [])
 
 
-def extend(model: Any, to: int | None = None, method: Methods | Plan = None, *, window: int | None = None) -> Any:
+def extend(
+    model: Any,
+    to: int | None = None,
+    method: Methods | Plan = None,
+    *,
+    window: int | None = None,
+    attention: str | None = None,
+) -> Any:
     """Give a model a longer window, in place.
 
     Args:
@@ -39,12 +46,14 @@ def extend(model: Any, to: int | None = None, method: Methods | Plan = None, *, 
         method: A specification ("interpolate + log_n"), a method, several, a Plan, None for the default, or "auto"
             for what ``automatic`` names.
         window: Trained length in tokens, where it is not what the model says.
+        attention: How pairwise and length-dependent methods compute attention: ``eager``, ``sdpa`` or ``flex``.
+            None: ``sdpa``, and ``eager`` for a model that bounds its logits or has attention sinks.
 
     Returns:
         The same object.
 
     Raises:
-        PlanError: The methods do not fit. The model is unchanged.
+        PlanError: The methods do not fit, or the choice of attention would have no effect. The model is unchanged.
         SeamError: The plan cannot be written into this model. The model is unchanged.
 
     Example:
@@ -62,7 +71,13 @@ def extend(model: Any, to: int | None = None, method: Methods | Plan = None, *, 
             method, why = automatic(model, to, window=window)
             logging.getLogger("longspan").info("method %s: %s", method, why)
         made = plan(inspect(model, window=window), method, to)
-    _apply(model, made, stored=False)
+    if attention is not None and not made.late:
+        raise PlanError(
+            f"attention={attention!r} would have no effect: {spec.short(made.methods) or 'no method'} leaves attention "
+            "to the model.",
+            "leave attention out, or pass attn_implementation where the model is loaded",
+        )
+    _apply(model, made, stored=False, attention=attention)
     return model
 
 
@@ -111,10 +126,15 @@ def restore(model: Any) -> Any:
 
 @contextmanager
 def extended(
-    model: Any, to: int | None = None, method: Methods | Plan = None, *, window: int | None = None
+    model: Any,
+    to: int | None = None,
+    method: Methods | Plan = None,
+    *,
+    window: int | None = None,
+    attention: str | None = None,
 ) -> Iterator[Any]:
     """``extend`` for a ``with`` block; restored at its end, also after an exception."""
-    extend(model, to, method, window=window)
+    extend(model, to, method, window=window, attention=attention)
     try:
         yield model
     finally:
@@ -143,7 +163,7 @@ def _check_same(found: Geometry, planned: Geometry) -> None:
         raise PlanError(f"The plan was made for another model: this one has {told}.", "plan for this model")
 
 
-def _apply(model: Any, made: Plan, *, stored: bool) -> None:
+def _apply(model: Any, made: Plan, *, stored: bool, attention: str | None = None) -> None:
     inner = anatomy.transformer(model)
     undos: list[Callable[[], None]] = []
     first = made.frequencies.first if made.frequencies else 0
@@ -156,6 +176,21 @@ def _apply(model: Any, made: Plan, *, stored: bool) -> None:
             undos.append(positions.apply(inner, made.position_ids))
         if made.scale_home == "queries" and not stored:
             undos.append(queries.apply(inner, made.constant_scale))
+        if made.slopes is not None:
+            by_length = made.slopes_at if made.slopes_by_length else None
+            undos.append(slopes.apply(inner, made.slopes, made.length, by_length))
+        if made.late:
+            facts = made.geometry
+            undos.append(
+                rotation.apply(
+                    inner,
+                    made.ranges,
+                    window=facts.window,
+                    causal=facts.role == "decoder",
+                    layer_type=facts.layer_type,
+                    backend=attention,
+                )
+            )
         if made.scale_home == "attention":
             undos.append(scale.apply(inner, made.scale))
         if not stored:

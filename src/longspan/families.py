@@ -1,14 +1,18 @@
 """Families: one verb each, and the data it returns.
 
 A family is a folder of ``methods/`` and a seam that writes its data into a model. A class
-with the family's verb is a method of that family, registered or not. A method that cannot reach
-every length also has ``reach(geometry) -> int``, tokens; one with a native form in transformers has
-``native(geometry, factor) -> dict | None``.
+with the family's verb is a method of that family, registered or not. What a method may have besides:
+
+* ``reach(geometry, target) -> int``, tokens, where it cannot reach every length;
+* ``native(geometry, factor) -> dict | None``, its form in transformers;
+* ``by_length``, true where a frequency map or slopes depend on how long an input is. ``frequencies`` then gets the
+  input's own length; on a decoder it is rounded up to whole ``step`` tokens (the window when None);
+* ``adaptive``, false where a pairwise method changes inputs (of a decoder: queries) within the window too.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from longspan.errors import PlanError
 
@@ -37,7 +41,11 @@ class FrequencyMethod(Protocol):
     """Changes how fast each rotary pair turns."""
 
     def frequencies(self, geometry: Geometry, factor: float, length: int) -> Frequencies:
-        """The map for ``length`` tokens, ``factor`` = length / window; the attention factor is relative."""
+        """The map for ``length`` tokens; the attention factor is relative.
+
+        ``length`` is the target, or an input's own length where the method is ``by_length``; ``factor`` is
+        target / window in both.
+        """
         ...
 
 
@@ -51,6 +59,56 @@ class TableMethod(Protocol):
 
     def position_ids(self, length: int, window: int, rows: int) -> Tensor:
         """Rows of the new table that an input of ``length`` real tokens reads: int64 ``[length]``."""
+        ...
+
+
+class Range(NamedTuple):
+    """Pairs of query and key that share their positions: query q sees the keys from ``first[q]`` up to ``last[q]``.
+
+    All ranges of an attention call together make one softmax.
+
+    Attributes:
+        query: Where each query is rotated to, a position of float64 ``[Q]``; it may be fractional.
+        key: Where each key is rotated to, float64 ``[K]``.
+        first: Position of the first key that each query sees here, int64 ``[Q]``.
+        last: The position behind the last one, int64 ``[Q]``; nothing is seen where it is not above ``first``.
+        lookup: ``exact``: cos and sin of the position itself. ``linear``: where a position is fractional, cos and
+            sin are interpolated between the two whole positions around it.
+        frequencies: The map to rotate by, None for the model's own.
+    """
+
+    query: Tensor
+    key: Tensor
+    first: Tensor
+    last: Tensor
+    lookup: Literal["exact", "linear"] = "exact"
+    frequencies: Frequencies | None = None
+
+
+@runtime_checkable
+class PairwiseMethod(Protocol):
+    """Changes the distance between a query and a key, pair by pair."""
+
+    def ranges(self, query: Tensor, key: Tensor, length: int, geometry: Geometry, target: int) -> list[Range]:
+        """The ranges that part the pairs each query sees: every pair in exactly one.
+
+        Args:
+            query: Positions of the queries, consecutive, int64 ``[Q]``.
+            key: Positions of the keys, consecutive, int64 ``[K]``. A decoder's query at p sees keys 0 to p,
+                an encoder's all keys.
+            length: Real tokens of the input, cached ones included.
+            geometry: The model before.
+            target: The planned length in tokens.
+        """
+        ...
+
+
+@runtime_checkable
+class SlopeMethod(Protocol):
+    """Changes how fast an ALiBi head forgets."""
+
+    def slopes(self, geometry: Geometry, factor: float) -> Tensor:
+        """The slope of each head per token, float64 ``[heads]``; the trained ones at factor 1."""
         ...
 
 
@@ -69,11 +127,15 @@ class ScaleMethod(Protocol):
 FAMILIES: dict[str, type[Any]] = {
     "frequencies": FrequencyMethod,
     "tables": TableMethod,
+    "pairwise": PairwiseMethod,
+    "slopes": SlopeMethod,
     "scales": ScaleMethod,
 }
 ENCODINGS: dict[str, tuple[str, ...]] = {
     "frequencies": ("rope",),
     "tables": ("learned",),
+    "pairwise": ("rope",),
+    "slopes": ("alibi",),
     "scales": ("learned", "rope"),
 }
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from longspan.errors import InspectError
 from longspan.geometry import Encoding, Geometry, Role
-from longspan.seams import anatomy
+from longspan.seams import anatomy, slopes
 from longspan.sources import locate
 
 _ALIBI = ("bloom", "mpt")
@@ -87,7 +87,7 @@ def _json(source: str, name: str) -> dict[str, Any]:
 def _read(model: Any, *, window: int | None, source: str, reads: int | None = None, pooling: str = "") -> Geometry:
     config = anatomy.text_config(model)
     table, rotary = anatomy.position_table(model), anatomy.rotary_modules(model)
-    encoding = _encoding(config, table, rotary)
+    encoding = "alibi" if slopes.bias_owners(model) else _encoding(config, table, rotary)
     rope = _rotation(config, rotary[0].module) if encoding == "rope" else {}
     offset = anatomy.pad_offset(table.module) if table and encoding == "learned" else 0
     if window is not None and (not isinstance(window, int) or window < 1):

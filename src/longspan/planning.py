@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from longspan import registry, spec
+from longspan import distances, promises, registry, spec
 from longspan.checks import check_methods, check_model
 from longspan.description import describe
 from longspan.errors import InspectError, PlanError
-from longspan.families import Frequencies, family_of
+from longspan.families import Frequencies, Range, family_of
 from longspan.geometry import Geometry
 
 if TYPE_CHECKING:
     from longspan.card import MethodCard
 
-DEFAULTS = {"learned": "tile", "rope": "yarn", "none": "none"}
+DEFAULTS = {"learned": "tile", "rope": "yarn", "alibi": "alibi_interpolation", "none": "none"}
 """What is used when no method is named, by position encoding."""
 
 MAX_FACTOR = 1024
@@ -55,12 +55,33 @@ class Plan:
 
     @cached_property
     def frequencies(self) -> Frequencies | None:
-        """The absolute rotation map: the method's, with the trained factor and a scale that is folded in."""
-        new = self._rotation
-        if new is None:
-            return None
+        """The absolute rotation map at the target, with the trained factor and a scale that is folded in."""
+        return self.frequencies_at(self.length) if self.geometry.encoding == "rope" else None
+
+    def frequencies_at(self, length: int) -> Frequencies:
+        """The absolute rotation map of a rotary model for an input of ``length`` tokens."""
+        new = self._rotation(length)
         folded = math.sqrt(self.constant_scale) if self.scale_home == "rotation" else 1.0
         return new._replace(attention_factor=new.attention_factor * self.geometry.attention_factor * folded)
+
+    @property
+    def by_length(self) -> bool:
+        """Whether the rotation map depends on how long an input is."""
+        return self.factor > 1 and bool(getattr(self.of("frequencies"), "by_length", False))
+
+    @property
+    def late(self) -> bool:
+        """Whether queries and keys must be rotated inside attention, pair by pair or by length."""
+        return self.by_length or (self.factor > 1 and self.of("pairwise") is not None)
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether what is within the window keeps its true distances."""
+        return bool(getattr(self.of("pairwise"), "adaptive", True))
+
+    def ranges(self, query: Tensor, key: Tensor, length: int) -> list[Range]:
+        """The ranges of an attention call, from the positions ``[Q]`` and ``[K]`` and the input's real length."""
+        return distances.ranges(self, query, key, length)
 
     @cached_property
     def rope_parameters(self) -> dict[str, Any] | None:
@@ -71,7 +92,7 @@ class Plan:
         """
         new, geometry = self.frequencies, self.geometry
         folded = self.scale_home == "rotation"
-        if new is None or ((self.factor == 1 or not self.of("frequencies")) and not folded):
+        if new is None or self.by_length or ((self.factor == 1 or not self.of("frequencies")) and not folded):
             return None
         # In a proportional map the partial factor is no size: its last pairs are there, and stand still.
         sizes = () if geometry.rope_type == "proportional" else ("partial_rotary_factor",)
@@ -127,25 +148,41 @@ class Plan:
         A constant one goes into cos and sin if the whole head rotates by one map, or into the weights of the
         query projections: stock tools keep it in both. Otherwise attention multiplies at run time.
         """
-        geometry, new = self.geometry, self._rotation
+        geometry, whole = self.geometry, self.geometry.rotary_dim == self.geometry.head_dim
         if isinstance(self.scale(one := torch.ones(1, 1), one), Tensor):
             return "attention"
         if self.constant_scale == 1:
             return "nowhere"
-        if new and geometry.rotary_dim == geometry.head_dim and not geometry.layer_type and not new.first:
+        static = geometry.encoding == "rope" and not self.by_length
+        if static and whole and not geometry.layer_type and not self._rotation(self.length).first:
             return "rotation"
         return "queries" if geometry.scalable_queries else "attention"
 
-    @cached_property
-    def _rotation(self) -> Frequencies | None:
+    def _rotation(self, length: int) -> Frequencies:
         # The method's map, its attention factor still relative to the trained one.
         geometry, method = self.geometry, self.of("frequencies")
-        if geometry.encoding != "rope":
-            return None
         if method is None or self.factor == 1:
             return Frequencies(torch.tensor(geometry.inv_freq, dtype=torch.float64))
-        new: Frequencies = method.frequencies(geometry, self.factor, self.length)
+        new: Frequencies = method.frequencies(geometry, self.factor, length)
         return new
+
+    @property
+    def slopes(self) -> Tensor | None:
+        """The new slope of each ALiBi head over its trained one at the target ``[heads]``, None when they stay."""
+        return self.slopes_at(self.length) if self.of("slopes") and self.factor > 1 else None
+
+    def slopes_at(self, length: int) -> Tensor:
+        """The new slope of each ALiBi head over its trained one for an input of ``length`` tokens, ``[heads]``."""
+        method: Any = self.of("slopes")
+        geometry = self.geometry
+        new, trained = (method.slopes(geometry, f) for f in (max(1.0, length / geometry.window), 1.0))
+        ratio: Tensor = new / trained
+        return ratio
+
+    @property
+    def slopes_by_length(self) -> bool:
+        """Whether the slopes depend on how long an input is."""
+        return bool(getattr(self.of("slopes"), "by_length", False))
 
     @cached_property
     def rewires_positions(self) -> bool:
@@ -157,44 +194,21 @@ class Plan:
     @property
     def native(self) -> bool:
         """Whether stock tools, loading the saved checkpoint, give the same vectors at every length."""
-        return not (self.rewires_positions or self.scale_home == "attention" or self.keeps_first)
+        return not promises.beyond_stock(self)
 
     def same_in_stock(self, length: int) -> bool:
         """Whether stock tools, loading the saved checkpoint, give the same vector at this length."""
-        if self.keeps_first or not torch.equal(self.position_ids(length), torch.arange(length)):
-            return False
-        return self.scale_home != "attention" or self._unscaled(length)
-
-    @property
-    def keeps_first(self) -> bool:
-        """Whether the first positions keep the trained rotation."""
-        return self.frequencies is not None and self.frequencies.first > 0
+        return promises.same_in_stock(self, length)
 
     @cached_property
-    def short_inputs(self) -> Literal["exact", "adaptive", "changed"]:
+    def short_inputs(self) -> promises.ShortInputs:
         """What happens to inputs within the trained window.
 
         ``exact``: bit-identical, in every tool. ``adaptive``: bit-identical in longspan, through a rule on each
-        input's length that stock tools do not apply. ``changed``: not identical.
+        input's length that stock tools do not apply (sliding layers: equal but for the order of sums).
+        ``changed``: not identical.
         """
-        window, new = self.geometry.window, self.frequencies
-        trained = torch.tensor(self.geometry.inv_freq, dtype=torch.float64)
-        if new is not None and (
-            not torch.equal(new.inv_freq, trained) or new.attention_factor != self.geometry.attention_factor
-        ):
-            return "changed"
-        if not self._unscaled(window):
-            return "changed"
-        if self.of("tables"):
-            probe = torch.arange(window, dtype=torch.float64).unsqueeze(1)
-            rows = self.table(probe)[:, 0]
-            if any(not torch.equal(rows[self.position_ids(n)], probe[:n, 0]) for n in range(1, window + 1)):
-                return "changed"
-        return "adaptive" if self.rewires_positions else "exact"
-
-    def _unscaled(self, length: int) -> bool:
-        factor = self.scale(torch.arange(length).unsqueeze(0), torch.tensor([[length]]))
-        return bool((torch.as_tensor(factor) == 1).all())
+        return promises.short_inputs(self)
 
     @property
     def position_bytes(self) -> int:

@@ -21,7 +21,7 @@ _VARIANTS = {
     "grouped": ("grouped", "grouped(adaptive=false)"),
     "interpolate": ("interpolate", "interpolate(anchors=false)"),
     "log_n": ("log_n", "log_n(by='position')"),
-    "longrope": ("longrope", "longrope(first=4)"),
+    "longrope": ("longrope", "longrope(first=4)", "longrope(first=4, switch=true)"),
     "ntk_by_parts": ("ntk_by_parts", "ntk_by_parts(ramp='dimensions')"),
 }
 _ON_A_DECODER = {  # whose cache cannot follow positions that depend on the input's length
@@ -49,17 +49,19 @@ def _learned(architecture: str, role: str) -> list[str]:
 
 
 def _rope(role: str) -> list[str]:
-    return [*specs("frequencies", "rope", role), *specs("scales", "rope", role), "yarn + log_n"]
+    alone = [spec for family in ("frequencies", "pairwise", "scales") for spec in specs(family, "rope", role)]
+    return [*alone, "yarn + log_n", "self_extend + log_n", "dca + yarn + temperature", "rerope + dynamic_ntk"]
 
 
+ALIBI = [(name, spec) for name in models.ALIBI for spec in specs("slopes", "alibi", "decoder")]
 LEARNED_ENCODERS = [(name, spec) for name in models.LEARNED_ENCODERS for spec in _learned(name, "encoder")]
 LEARNED_DECODERS = [(name, spec) for name in models.LEARNED_DECODERS for spec in _learned(name, "decoder")]
 ROPE_ENCODERS = [(name, spec) for name in models.ROPE_ENCODERS for spec in _rope("encoder")]
 ROPE_DECODERS = [(name, spec) for name in models.ROPE_DECODERS for spec in _rope("decoder")]
 LEARNED = LEARNED_ENCODERS + LEARNED_DECODERS
 ROPE = ROPE_ENCODERS + ROPE_DECODERS
-DECODERS = LEARNED_DECODERS + ROPE_DECODERS
-ALL = LEARNED + ROPE
+DECODERS = LEARNED_DECODERS + ROPE_DECODERS + ALIBI
+ALL = LEARNED + ROPE + ALIBI
 
 
 def every(pairs: list[tuple[str, str]]) -> pytest.MarkDecorator:

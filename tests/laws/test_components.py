@@ -137,11 +137,15 @@ ROOMS = {
     "families": {"errors", "geometry"},
     "sources": {"errors"},
     "methods": {"errors", "geometry", "families"},
-    "seams": {"errors", "geometry", "families"},
+    "distances": {"families"},
+    "attention": {"errors", "families"},
+    "seams": {"errors", "geometry", "families", "attention", "distances"},
     "inspection": {"errors", "geometry", "seams", "sources"},
     "checks": _NOUNS,
-    "description": {"spec"},
-    "planning": _NOUNS | {"checks", "description", ""},
+    "description": {"spec", "promises"},
+    "promises": set(),
+    "planning": _NOUNS | {"checks", "description", "distances", "promises", ""},
+    "drawing": _NOUNS | {"distances"},
     "outcomes": {"errors"},
     "extension": _NOUNS | {"inspection", "planning", "seams", "outcomes"},
     "reading": {"errors"},
@@ -152,7 +156,9 @@ ROOMS = {
     "benchmarks": {"errors"},
     "evaluation": _NOUNS | _VERBS | {"reading", "encoding", "benchmarks", "outcomes", "storage", ""},
     "storage": _NOUNS | _VERBS | {""},
-    "cli": _NOUNS | _VERBS | {"logs", "outcomes", "encoding", "benchmarks", "evaluation", "storage", "scale", ""},
+    "cli": _NOUNS
+    | _VERBS
+    | {"drawing", "logs", "outcomes", "encoding", "benchmarks", "evaluation", "storage", "scale", ""},
 }
 HEAVY = {"torch", "transformers", "sentence_transformers", "numpy"}
 _PURE = {"errors", "card", "registry", "spec", "geometry", "reading"}

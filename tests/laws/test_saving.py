@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import torch
@@ -21,7 +22,10 @@ def test_a_saved_model_loads_as_it_was(architecture: str, spec: str, tmp_path: P
     model = longspan.extend(fresh(architecture), to=LONG, method=spec)
     made = longspan.plan_of(model)
     expected = {n: models.states(model, models.tokens(2, n)) for n in LENGTHS}
-    folder = longspan.save(model, tmp_path / "longer")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        folder = longspan.save(model, tmp_path / "longer")
+    assert ["longspan.load" in str(one.message) for one in told] == [True] * (not made.native)
 
     stock = AutoModel.from_pretrained(folder).eval()
     for n in LENGTHS:

@@ -125,7 +125,7 @@ class Near:
     def frequencies(self, geometry, factor: float, length: int) -> Frequencies:
         return Frequencies(torch.tensor(geometry.inv_freq, dtype=torch.float64) / factor)
 
-    def reach(self, geometry) -> int:
+    def reach(self, geometry, target) -> int:
         return 2 * geometry.window
 
 

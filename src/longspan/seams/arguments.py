@@ -73,25 +73,37 @@ class Rows(NamedTuple):
     real: Tensor
 
 
+def key_mask(arguments: dict[str, Any]) -> Tensor:
+    """Which keys are no padding, cached ones included: ``[B, keys]``, nonzero where real.
+
+    Raises:
+        SeamError: The attention mask is not ``[B, keys]``, so lengths cannot be read.
+    """
+    mask = arguments.get("attention_mask")
+    if mask is None:
+        tokens, cache = _tokens(arguments), arguments.get("past_key_values")
+        past = cache.get_seq_length() if cache is not None else 0
+        return torch.ones(len(tokens), past + tokens.shape[1], dtype=torch.long, device=tokens.device)
+    if not isinstance(mask, Tensor) or mask.dim() != 2:
+        rank = f"of {mask.dim()} dimensions" if isinstance(mask, Tensor) else f"that is a {type(mask).__name__}"
+        raise SeamError(
+            f"An attention mask {rank} does not tell how long each input is.", "pass a mask of shape [batch, tokens]"
+        )
+    return mask
+
+
 def read_rows(arguments: dict[str, Any]) -> Rows:
     """Each row's real length and positions, from the arguments of a base model's forward.
 
     Raises:
         SeamError: The attention mask is not ``[B, tokens]``, so lengths cannot be read.
     """
-    tokens = arguments.get("input_ids")
-    if tokens is None:
-        tokens = arguments["inputs_embeds"][..., 0]
-    rows, count = tokens.shape
-    mask = arguments.get("attention_mask")
-    if mask is None:
-        cache = arguments.get("past_key_values")
-        past = cache.get_seq_length() if cache is not None else 0
-        mask = torch.ones(rows, past + count, dtype=torch.long, device=tokens.device)
-    if mask.dim() != 2:
-        raise SeamError(
-            f"An attention mask of {mask.dim()} dimensions does not tell how long each input is.",
-            "pass a mask of shape [batch, tokens]",
-        )
+    count, mask = _tokens(arguments).shape[1], key_mask(arguments)
     seen = mask.long().cumsum(1)
     return Rows((seen - 1).clamp(min=0)[:, -count:], seen[:, -1:], mask[:, -count:].bool())
+
+
+def _tokens(arguments: dict[str, Any]) -> Tensor:
+    tokens = arguments.get("input_ids")
+    found: Tensor = arguments["inputs_embeds"][..., 0] if tokens is None else tokens
+    return found

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
+from torch import Tensor
 
 from longspan.errors import PlanError
 from longspan.families import Frequencies
@@ -21,7 +22,7 @@ CARD = {
     "encodings": ("rope",),
     "training": "optional",
     "cost": "none",
-    "native": "rope_type longrope; first > 0 needs longspan",
+    "native": "rope_type longrope; first > 0 or switch needs longspan",
     "claim": "extends LLaMA2 and Mistral to 2048k tokens with at most 1k fine-tuning steps (abstract)",
     "best_for": "very large factors, with factors from a search",
     "caution": "without searched factors it starts from YaRN's map, as the search does",
@@ -42,25 +43,41 @@ class LongRoPE:
         first: Positions that keep the trained map, tokens (the paper's n-hat).
         magnitude: Factor on cos and sin: ``su`` = ``sqrt(1 + ln s / ln window)``, ``yarn`` =
             ``0.1 ln s + 1``, ``none`` = 1.
+        switch: Take all this only where an input is longer than the window. Up to the window the map is the trained
+            one, magnitude 1 included; where ``short`` is given, ``theta_c / short_c`` with the same magnitude at
+            every position, which is what transformers does.
+        short: The paper's factors for inputs that fit the window, one per pair, under the rules of ``factors``.
     """
+
+    step: ClassVar[int | None] = None
 
     factors: tuple[float, ...] = ()
     first: int = 0
     magnitude: Literal["su", "yarn", "none"] = "su"
+    switch: bool = False
+    short: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse factors that a search could not have produced."""
-        numbers = all(isinstance(f, (int, float)) and 1 <= f < math.inf for f in self.factors)
-        if not numbers or list(self.factors) != sorted(self.factors):
-            raise PlanError(
-                f"longrope's {len(self.factors)} factors must be numbers of at least 1 that never decrease.",
-                "give long_factor as the checkpoint's rope_parameters hold it",
-            )
+        for factors, key in ((self.factors, "long_factor"), (self.short, "short_factor")):
+            numbers = all(isinstance(f, (int, float)) and 1 <= f < math.inf for f in factors)
+            if not numbers or list(factors) != sorted(factors):
+                raise PlanError(
+                    f"longrope's {len(factors)} factors must be numbers of at least 1 that never decrease.",
+                    f"give {key} as the checkpoint's rope_parameters hold it",
+                )
         if self.first < 0:
             raise PlanError(f"longrope(first={self.first}) is negative.", "give 0 or a count of tokens")
+        if self.short and not self.switch:
+            raise PlanError(f"longrope never switches to its {len(self.short)} short factors.", "add switch=true")
+
+    @property
+    def by_length(self) -> bool:
+        """Whether an input's own length chooses between two maps."""
+        return self.switch
 
     def frequencies(self, geometry: Geometry, factor: float, length: int) -> Frequencies:
-        """The rescaled map.
+        """The rescaled map; with ``switch`` and within the window, the trained or the short one.
 
         Raises:
             PlanError: There is not one factor per pair.
@@ -68,16 +85,24 @@ class LongRoPE:
         trained = torch.tensor(geometry.inv_freq, dtype=torch.float64)
         if factor <= 1:
             return Frequencies(trained)
-        if self.factors and len(self.factors) != len(trained):
-            raise PlanError(
-                f"longrope got {len(self.factors)} factors for {len(trained)} rotary pairs.",
-                "give one factor per pair, or none",
-            )
-        keep = kept_share(geometry, 32.0, 1.0, truncate=True)
-        rescale = torch.tensor(self.factors, dtype=torch.float64) if self.factors else factor * (1 - keep) + keep
-        return Frequencies(trained / rescale, self._magnitude(factor, geometry.window), self.first)
+        long, short = _per_pair(self.factors, trained), _per_pair(self.short, trained)
+        magnitude = self._magnitude(factor, geometry.window)
+        if self.switch and length <= geometry.window:
+            return Frequencies(trained) if short is None else Frequencies(trained / short, magnitude)
+        if long is None:
+            keep = kept_share(geometry, 32.0, 1.0, truncate=True)
+            long = factor * (1 - keep) + keep
+        return Frequencies(trained / long, magnitude, self.first)
 
     def _magnitude(self, factor: float, window: int) -> float:
         if self.magnitude == "su":
             return math.sqrt(1 + math.log(factor) / math.log(window))
         return 0.1 * math.log(factor) + 1 if self.magnitude == "yarn" else 1.0
+
+
+def _per_pair(factors: tuple[float, ...], trained: Tensor) -> Tensor | None:
+    if factors and len(factors) != len(trained):
+        raise PlanError(
+            f"longrope got {len(factors)} factors for {len(trained)} rotary pairs.", "give one factor per pair, or none"
+        )
+    return torch.tensor(factors, dtype=torch.float64) if factors else None

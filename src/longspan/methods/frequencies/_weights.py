@@ -1,0 +1,32 @@
+"""Trained tensors from a file."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from longspan.errors import PlanError, require
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file, or of a dict that ``torch.save`` wrote, by name.
+
+    Raises:
+        PlanError: There is no such file, or it is neither.
+    """
+    if not file.is_file():
+        raise PlanError(f"There is no file {str(file)!r}.", "give the path of a .safetensors or .pt file")
+    broken: tuple[type[Exception], ...] = (pickle.UnpicklingError, EOFError, RuntimeError, TypeError, ValueError)
+    safetensors: Any = None
+    if file.suffix == ".safetensors":
+        safetensors = require("safetensors.torch", f"Reading {file.name}", "clex", PlanError)
+        broken = (require("safetensors", f"Reading {file.name}", "clex", PlanError).SafetensorError,)
+    try:
+        kept = safetensors.load_file(file) if safetensors else dict(torch.load(file, "cpu", weights_only=True))
+    except broken as error:
+        raise PlanError(f"{file.name} holds no tensors by name.", "save a dict of tensors") from error
+    return {str(name): value for name, value in kept.items() if isinstance(value, Tensor)}

@@ -1,0 +1,1 @@
+"""Slopes: how steeply the linear bias of ALiBi falls with distance."""

@@ -1,0 +1,225 @@
+"""What each attention layer does with positions, found by running it: which rotary map it uses, and how."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from longspan.errors import SeamError
+from longspan.families import Frequencies, Range
+from longspan.seams import anatomy
+
+LAYER = "_longspan_layer"
+"""Attribute of an attention module that holds its ``Layer``."""
+
+_TOKENS = 6
+_ROTATE = "apply_rotary_pos_emb"
+Turn = tuple[Tensor, Tensor]
+"""cos and sin, ``[1, N, D]``."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """How one attention layer rotates.
+
+    Attributes:
+        rotary: The module that turns positions into cos and sin, None for a layer without positions.
+        layer_type: What the rotary module is told, "" where all layers share one map.
+        whole: Whether the modelling file's own function takes the whole head, not its rotary channels alone.
+        extended: Whether the plan is about this layer.
+        special: Whether its logits are bounded or share weight with sinks.
+    """
+
+    rotary: Any
+    layer_type: str = ""
+    whole: bool = True
+    extended: bool = True
+    special: bool = False
+
+    def turn(self, states: Tensor, position: Tensor, frequencies: Frequencies | None) -> Turn:
+        """The cos and sin of any positions ``[N]``, by the rotary module's own forward, which no hook stands before."""
+        rotary = self.rotary if frequencies is None else _with_map(self.rotary, frequencies, self.layer_type)
+        given = position.to(states.device, torch.float32).unsqueeze(0)
+        extra = (self.layer_type,) if self.layer_type else ()
+        found: Turn = type(rotary).forward(rotary, states, given, *extra)
+        return found
+
+    def rotate(self, module: nn.Module, states: Tensor, turn: Turn | None) -> Tensor:
+        """Rotate ``[B, H, N, D]`` by the modelling file's own function."""
+        if turn is None:
+            return states
+        rule = getattr(sys.modules[type(module).__module__], _ROTATE)
+        if self.whole:
+            whole: Tensor = rule(states, states[:, :0], *turn)[0]
+            return whole
+        width = turn[0].shape[-1]
+        part = rule(states[..., :width], states[:, :0, :, :width], *turn)[0]
+        return torch.cat([part, states[..., width:]], dim=-1)
+
+
+class Tables:
+    """cos and sin that the layers of one forward share; the same positions are looked up once."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[Any, ...], list[tuple[Tensor, Range, Turn]]] = {}
+
+    def at(self, layer: Layer, states: Tensor, position: Tensor, each: Range) -> Turn | None:
+        """The cos and sin of positions ``[N]`` in a range; None for a layer without positions."""
+        if layer.rotary is None:
+            return None
+        kept = self._kept.setdefault((id(layer.rotary), layer.layer_type, each.lookup, len(position)), [])
+        for old, other, turn in kept:
+            if other.frequencies is each.frequencies and torch.equal(old, position):
+                return turn
+        kept.append((position, each, _turn(layer, states, position, each)))
+        return kept[-1][2]
+
+
+def _turn(layer: Layer, states: Tensor, position: Tensor, each: Range) -> Turn:
+    new = each.frequencies
+    if each.lookup == "linear":
+        share = (position - position.floor()).to(states.device)[None, :, None]
+        low, high = (layer.turn(states.float(), side, new) for side in (position.floor(), position.ceil()))
+        cos, sin = (torch.lerp(a, b, share.to(a)).to(states.dtype) for a, b in zip(low, high, strict=True))
+        return cos, sin
+    found = layer.turn(states, position, new)
+    if new is None or not new.first:
+        return found
+    near = (position < new.first).to(states.device)[None, :, None]
+    kept = layer.turn(states, position, None)
+    return torch.where(near, kept[0], found[0]), torch.where(near, kept[1], found[1])
+
+
+def _with_map(rotary: Any, new: Frequencies, layer_type: str) -> Any:
+    """A rotary module like this one that turns by another map."""
+    made, prefix = copy.copy(rotary), f"{layer_type}_" if layer_type else ""
+    old = made._buffers[f"{prefix}inv_freq"]
+    made._buffers = {**made._buffers, f"{prefix}inv_freq": new.inv_freq.to(old)}
+    made.__dict__[f"{prefix}attention_scaling"] = new.attention_factor
+    # The map is final: nothing in transformers may scale it by length again.
+    made.__dict__["rope_type"] = {**made.rope_type, layer_type: "default"} if layer_type else "default"
+    return made
+
+
+def attach(model: Any, keyword: str, layer_type: str) -> Callable[[], None]:
+    """Find out how every attention layer rotates and leave a ``Layer`` on it.
+
+    Args:
+        model: A transformers model whose attention function is the one that reads ``keyword``.
+        keyword: Keyword of the forward call that holds what attends.
+        layer_type: The layer type that is extended, "" for all.
+
+    Raises:
+        SeamError: A layer's rotation cannot be reproduced outside of it.
+    """
+    slots, turned, raw = anatomy.rotary_modules(model), _Probe(), _Probe()
+    with _at_rest(model):
+        turns = _watch(slots, None)
+        _run(model, keyword, turned)
+        maps = turns()
+        restore = _watch(slots, Layer(None))
+        _run(model, keyword, raw)
+        restore()
+    if not turned.seen:
+        raise SeamError(
+            f"No layer of a {type(model).__name__} attends through transformers' interface.",
+            "use a static frequency method, such as ntk or yarn",
+        )
+    for module, (query, key, special) in turned.seen.items():
+        module.__dict__[LAYER] = _layer(module, (query, key), raw.seen[module][:2], maps, layer_type, special)
+
+    def undo() -> None:
+        for module in turned.seen:
+            module.__dict__.pop(LAYER, None)
+
+    return undo
+
+
+def _layer(
+    module: nn.Module,
+    turned: tuple[Tensor, Tensor],
+    raw: tuple[Tensor, Tensor],
+    maps: list[tuple[nn.Module, str, Turn]],
+    extended: str,
+    special: bool,
+) -> Layer:
+    if all(torch.equal(a, b) for a, b in zip(turned, raw, strict=True)):
+        return Layer(None, extended=False, special=special)
+    close = 1e-4 if raw[0].dtype == torch.float32 else 3e-2
+    for rotary, layer_type, turn in maps:
+        for whole in (True, False):
+            layer = Layer(rotary, layer_type, whole, layer_type == extended, special)
+            try:
+                again = [layer.rotate(module, states, turn) for states in raw]
+            except (RuntimeError, AttributeError, TypeError, ValueError):
+                continue
+            if all(
+                a.shape == b.shape and torch.allclose(a, b, close, close) for a, b in zip(again, turned, strict=True)
+            ):
+                return layer
+    raise SeamError(
+        f"The rotation in a {type(module).__name__} cannot be reproduced outside of it.",
+        "use a static frequency method, such as ntk or yarn",
+    )
+
+
+class _Probe:
+    """Stands in for attention, notes what reaches it, and answers zeros, so that all runs see the same states."""
+
+    def __init__(self) -> None:
+        self.seen: dict[nn.Module, tuple[Tensor, Tensor, bool]] = {}
+
+    def attend(
+        self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, options: dict[str, Any]
+    ) -> tuple[Tensor, None]:
+        """Zeros ``[B, Q, heads, D']``."""
+        special = options.get("softcap") is not None or options.get("s_aux") is not None
+        self.seen[module] = query, key, special
+        return query.new_zeros(query.shape[0], query.shape[2], query.shape[1], value.shape[3]), None
+
+
+def _watch(slots: list[anatomy.Slot], still: Layer | None) -> Callable[[], list[tuple[nn.Module, str, Turn]]]:
+    """Note what rotary modules answer, or let them answer that nothing turns; the result ends it and tells."""
+    noted: list[tuple[nn.Module, str, Turn]] = []
+
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Turn) -> Turn:
+        if still is not None:
+            return torch.ones_like(output[0]), torch.zeros_like(output[1])
+        layer_type = kwargs.get("layer_type", args[2] if len(args) > 2 else "")
+        noted.append((module, layer_type or "", output))
+        return output
+
+    handles = [slot.module.register_forward_hook(hook, with_kwargs=True) for slot in slots]
+
+    def end() -> list[tuple[nn.Module, str, Turn]]:
+        for handle in handles:
+            handle.remove()
+        return noted
+
+    return end
+
+
+def _run(model: Any, keyword: str, probe: _Probe) -> None:
+    device = next(model.parameters()).device
+    ids = torch.arange(_TOKENS, device=device).unsqueeze(0) % anatomy.text_config(model).vocab_size
+    with torch.no_grad():
+        model.base_model(input_ids=ids, attention_mask=torch.ones_like(ids), **{keyword: probe})
+
+
+@contextmanager
+def _at_rest(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while, without dropout."""
+    before = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in before.items():
+            module.training = training
