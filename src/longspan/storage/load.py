@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from longspan.errors import StorageError
+from longspan.errors import SpecError, StorageError
 from longspan.extension import reapply
 from longspan.planning import Plan
 from longspan.seams import anatomy
@@ -26,6 +26,7 @@ def load(source: str | Path, *, device: str | None = None, dtype: str | None = N
 
     Raises:
         StorageError: It cannot be read.
+        SpecError: It was extended by a method that is not installed, such as one's own.
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -50,8 +51,26 @@ def load(source: str | Path, *, device: str | None = None, dtype: str | None = N
     inner = anatomy.transformer(model)
     inner.config._name_or_path = str(source)
     if stored := getattr(inner.config, "longspan", None):
-        reapply(model, Plan.from_json(stored))
+        reapply(model, stored_plan(stored))
     return model
+
+
+def stored_plan(stored: dict[str, Any]) -> Plan:
+    """The plan a checkpoint carries.
+
+    Raises:
+        PlanError: It is damaged.
+        SpecError: It names a method, or a parameter of one, that this longspan does not have.
+    """
+    try:
+        return Plan.from_json(stored)
+    except SpecError as error:
+        original = (stored.get("geometry") or {}).get("source") or "the original"
+        raise SpecError(
+            f"The checkpoint was extended by {stored.get('methods')}, which cannot be restored: {error.fact}",
+            f"extend {original} again, with the method's class where it is your own: "
+            f"longspan.extend(model, to={stored.get('length')}, method=YourMethod())",
+        ) from error
 
 
 def tokenizer_of(source: str | Path, model: Any) -> Any:

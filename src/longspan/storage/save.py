@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from longspan.errors import LongspanError, StorageError
 from longspan.extension import plan_of
+from longspan.promises import beyond_stock
 from longspan.seams import anatomy
+from longspan.storage.export import ENGINE_KEY, dual_chunk
 from longspan.storage.model_card import model_card
 
 CONFIG_KEY = "longspan"
@@ -23,7 +26,9 @@ def save(model: Any, folder: str | Path, *, tokenizer: Any = None, original: str
 
     The new length stands in five places: ``max_position_embeddings`` and ``rope_parameters`` in
     config.json, ``model_max_length`` in tokenizer_config.json, the truncation in tokenizer.json, and
-    ``max_seq_length`` in sentence_bert_config.json. The plan stands under ``longspan`` in config.json.
+    ``max_seq_length`` in sentence_bert_config.json. The plan stands under ``longspan`` in config.json;
+    ``longspan.load`` restores what stock tools do not apply of it. Dual chunk attention stands there a
+    second time, as vLLM and SGLang read it.
 
     Args:
         model: An extended SentenceTransformer or transformers model.
@@ -36,6 +41,9 @@ def save(model: Any, folder: str | Path, *, tokenizer: Any = None, original: str
 
     Raises:
         StorageError: The model is not extended, the folder exists, or the disk is full.
+
+    Warns:
+        UserWarning: Stock tools do not apply all of the plan.
     """
     made, target = plan_of(model), Path(folder)
     if made is None:
@@ -43,7 +51,9 @@ def save(model: Any, folder: str | Path, *, tokenizer: Any = None, original: str
     check_target(target)
     inner = anatomy.transformer(model)
     needed = sum(p.numel() * p.element_size() for p in inner.parameters())
-    with _renamed_when_whole(target, needed) as partial, _plan_in_config(inner, made.to_json()):
+    told = {CONFIG_KEY: made.to_json(), ENGINE_KEY: dual_chunk(made)}
+    had_key = getattr(inner.config, ENGINE_KEY, None) is not None
+    with _renamed_when_whole(target, needed) as partial, _in_config(inner.config, told):
         if anatomy.is_pipeline(model):
             model.save(str(partial), create_model_card=False)
         else:
@@ -51,7 +61,12 @@ def save(model: Any, folder: str | Path, *, tokenizer: Any = None, original: str
             if tokenizer is not None:
                 tokenizer.save_pretrained(partial)
         _write_limits(partial, made.length)
-        (partial / "README.md").write_text(model_card(made, pipeline=anatomy.is_pipeline(model), original=original))
+        card = model_card(made, pipeline=anatomy.is_pipeline(model), original=original, had_engine_key=had_key)
+        (partial / "README.md").write_text(card, encoding="utf-8")
+    if parts := beyond_stock(made):
+        warnings.warn(
+            f"stock tools load {target} without {' and '.join(parts)}; longspan.load restores all", stacklevel=2
+        )
     return target
 
 
@@ -88,12 +103,22 @@ def _renamed_when_whole(target: Path, needed: int) -> Iterator[Path]:
 
 
 @contextmanager
-def _plan_in_config(inner: Any, data: dict[str, Any]) -> Iterator[None]:
-    setattr(inner.config, CONFIG_KEY, data)
+def _in_config(config: Any, told: dict[str, Any]) -> Iterator[None]:
+    """Keys of the configuration while it is written, those with None left out; afterwards it is as before."""
+    before = {key: getattr(config, key) for key in told if hasattr(config, key)}
+    _exchange(config, {key: value for key, value in told.items() if value is not None}, told)
     try:
         yield
     finally:
-        delattr(inner.config, CONFIG_KEY)
+        _exchange(config, before, told)
+
+
+def _exchange(config: Any, wanted: dict[str, Any], keys: Iterable[str]) -> None:
+    for key in keys:
+        if key in wanted:
+            setattr(config, key, wanted[key])
+        elif hasattr(config, key):
+            delattr(config, key)
 
 
 def _write_limits(folder: Path, length: int) -> None:

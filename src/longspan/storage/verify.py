@@ -19,7 +19,7 @@ from longspan.errors import LongspanError, StorageError
 from longspan.extension import extend
 from longspan.planning import Plan
 from longspan.seams import anatomy
-from longspan.storage.load import load
+from longspan.storage.load import load, stored_plan
 
 _STOCK = Path(__file__).with_name("_stock.py")
 _TOLERANCE = 1e-5
@@ -89,7 +89,7 @@ def verify(folder: str | Path, lengths: Sequence[int] = ()) -> Verification:
         raise StorageError(f"{config} cannot be read: {error}.", "give a folder written by longspan") from error
     if not stored:
         raise StorageError(f"{folder} holds no plan, so it was not extended.", "write it with longspan extend --out")
-    made = Plan.from_json(stored)
+    made = stored_plan(stored)
     window = made.geometry.window
     lengths = lengths or sorted({n for n in (16, window - 1, window, window + 1, made.length) if 0 < n <= made.length})
     loaded = load(folder)
