@@ -46,7 +46,8 @@ def short_inputs(made: Plan) -> ShortInputs:
         not torch.equal(new.inv_freq, trained) or new.attention_factor != made.geometry.attention_factor
     ):
         return "changed"
-    if not _unscaled(made, window) or (made.late and not made.adaptive):
+    unscaled = all(_unscaled(made, length) for length in {1, 2, window // 2, window} - {0})
+    if not unscaled or (made.late and not made.adaptive):
         return "changed"
     if made.slopes is not None and not made.slopes_by_length:
         return "changed"

@@ -155,7 +155,7 @@ ROOMS = {
     "scale": {"errors", "logs", "encoding", "storage", "extension"},
     "benchmarks": {"errors"},
     "evaluation": _NOUNS | _VERBS | {"reading", "encoding", "benchmarks", "outcomes", "storage", ""},
-    "storage": _NOUNS | _VERBS | {""},
+    "storage": _NOUNS | _VERBS | {"promises", "methods", ""},
     "cli": _NOUNS
     | _VERBS
     | {"drawing", "logs", "outcomes", "encoding", "benchmarks", "evaluation", "storage", "scale", ""},

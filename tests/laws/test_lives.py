@@ -29,6 +29,9 @@ KINDS = [  # one of each way a plan is written into a model
     ("llama", "yarn + log_n"),
     ("modernbert", "ntk + su"),
     ("gemma3_text", "giraffe_power"),
+    ("llama", "self_extend"),
+    ("modernbert", "dca"),
+    ("gemma3_text", "rerope + dynamic_ntk"),
 ]
 IDS = tokens(2, LONG)
 
@@ -98,7 +101,8 @@ def _gradients(architecture: str, spec: str, checkpointing: bool, **changes: flo
     if checkpointing:
         model.activation_checkpointing_enable()
     out = model(input_ids=IDS, attention_mask=torch.ones_like(IDS), **({"use_cache": False} if checkpointing else {}))
-    out.last_hidden_state.square().sum().backward()
+    made = out.last_hidden_state
+    (made * torch.linspace(-1, 1, made.numel()).view_as(made)).sum().backward()  # a norm keeps the sum of squares
     return {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
 
 
@@ -107,6 +111,9 @@ def _gradients(architecture: str, spec: str, checkpointing: bool, **changes: flo
     [
         ("llama", "yarn + log_n", {}),
         ("llama", "longrope(first=4)", {}),
+        ("llama", "self_extend", {}),
+        ("modernbert", "dca", {}),
+        ("gemma3_text", "rerope + dynamic_ntk", {}),
         ("bert", "tile + log_n", {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}),
         ("bert", "interpolate + log_n", {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}),
     ],
@@ -124,7 +131,7 @@ def test_the_new_rows_of_a_table_are_trained_like_the_old_ones(spec: str) -> Non
     assert gradients["embeddings.position_embeddings.weight"].shape[0] == LONG
 
 
-@pytest.mark.parametrize(("architecture", "spec"), [("bert", "tile + log_n"), ("llama", "yarn + log_n")])
+@every([("bert", "tile + log_n"), ("llama", "yarn + log_n"), ("llama", "self_extend"), ("modernbert", "dca")])
 def test_threads_that_run_one_model_do_not_meet(architecture: str, spec: str) -> None:
     model = extend(fresh(architecture), LONG, spec)
     lengths = [WINDOW // 2, LONG, WINDOW + 8, LONG - 7] * 8

@@ -36,6 +36,13 @@ def test_log_n_with_a_base_of_its_own_keeps_logits_up_to_there(length: int) -> N
     assert float(factor) == pytest.approx(max(1.0, math.log(length) / math.log(128)), rel=1e-12)
 
 
+@pytest.mark.parametrize("length", [2, 100, 512, 4096])
+def test_log_n_without_a_clip_flattens_short_inputs_too(length: int) -> None:
+    one, whole = torch.ones(1, 1), torch.tensor([[length]])
+    factor = parse("log_n(by='length', clip=false)")[0].scale(one, whole, cases.learned(512), 4096)
+    assert float(factor) == pytest.approx(math.log(length) / math.log(512), rel=1e-12)
+
+
 @pytest.mark.parametrize(("window", "target"), [(512, 512), (512, 4096), (4096, 131_072)])
 def test_su_is_the_square_of_longropes_magnitude(window: int, target: int) -> None:
     geometry = cases.rotary(window=window)
@@ -124,7 +131,6 @@ def test_a_scale_multiplies_every_logit_wherever_it_is_written(architecture: str
 
 NORMALISED = {  # queries that are normalised or cut off behind their projection, under other names than q_norm
     "phi": {"qk_layernorm": True, "partial_rotary_factor": 0.5},
-    "stablelm": {"qk_layernorm": True, "partial_rotary_factor": 0.5, "num_key_value_heads": 4},
     "olmo": {"clip_qkv": 0.1},
 }
 SHAPE = {"vocab_size": 120, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}

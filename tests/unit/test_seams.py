@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from longspan import PlanError, SeamError, extend, extended, inspect, plan
@@ -166,3 +166,15 @@ def test_a_pipeline_reads_the_target_until_it_is_restored(minilm) -> None:
         assert minilm[0].auto_model.config.max_position_embeddings == 4096
     assert minilm.max_seq_length == 256
     assert minilm[0].auto_model.config.max_position_embeddings == 512
+
+
+@pytest.mark.parametrize("architecture", ["nemotron", "stablelm"])
+def test_a_factor_that_would_not_reach_attention_is_refused(architecture: str) -> None:
+    config = AutoConfig.for_model(architecture, **{**cases.models.ALL["llama"], "num_key_value_heads": 4})
+    model = AutoModelForCausalLM.from_config(config).eval()
+    before, attention = model.config.to_json_string(use_diff=False), model.config._attn_implementation
+    with pytest.raises(SeamError, match="hand no keywords on"):
+        extend(model, LONG, "pi + log_n")
+    assert model.config.to_json_string(use_diff=False) == before
+    assert model.config._attn_implementation == attention
+    assert plan_of(model) is None

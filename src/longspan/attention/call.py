@@ -64,6 +64,11 @@ class Call:
         """Query heads of one key head."""
         return self.query.shape[1] // self.key.shape[1]
 
+    @property
+    def learns(self) -> bool:
+        """Whether gradients are wanted of anything."""
+        return any(states.requires_grad for states in (self.query, self.key, self.value))
+
     def spans(self) -> Iterator[tuple[Range, Span]]:
         """The ranges in which something is seen, with the part of the call they are about."""
         for each in self.ranges:

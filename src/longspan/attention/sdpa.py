@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from longspan.attention.call import Call, repeated
+from longspan.attention.call import Call
 from longspan.attention.tiles import Tile, tiles
 from longspan.errors import SeamError
 
@@ -29,24 +29,40 @@ def attend(call: Call) -> tuple[Tensor, None]:
     check(call)
     spans = [(each, span, tiles(span.first, span.last)) for each, span in call.spans()]
     out = call.query.new_empty(*call.query.shape[:3], call.value.shape[3])
-    heads, learns = call.key.shape[1], torch.is_grad_enabled() and call.query.requires_grad
+    heads, learns = call.key.shape[1], torch.is_grad_enabled() and call.learns
     parts = []
     for start in range(0, heads, size := _group(call)):
         group = slice(start, min(start + size, heads))
-        value = repeated(call.value[:, group], call.repeats)
+        value = _shared(call.value[:, group], call.repeats)
         inputs: list[Tensor] = []
         places = []
         for each, span, cut in spans:
             query, key = call.turned(each, span, group)
-            inputs += [query, repeated(key, call.repeats)]
+            inputs += [_folded(query, call.repeats), _shared(key, call.repeats)]
             places.append((span.query.start, span.key.start, cut))
         if learns:
             merged = _Merged.apply(call.scaling, places, out.shape[2], value, *inputs)  # type: ignore[no-untyped-call]
-            parts.append(merged)
+            parts.append(_unfolded(merged, len(out)))
         else:
             own = slice(group.start * call.repeats, group.stop * call.repeats)
-            out[:, own] = _merged(call.scaling, places, value, inputs, out.shape[2])[0]
+            out[:, own] = _unfolded(_merged(call.scaling, places, value, inputs, out.shape[2])[0], len(out))
     return torch.cat(parts, dim=1) if learns else out, None
+
+
+def _shared(states: Tensor, repeats: int) -> Tensor:
+    """Key heads as rows, seen by all their queries without a copy: ``[B, kv, N, D] -> [B * kv, repeats, N, D]``."""
+    return states if repeats == 1 else states.flatten(0, 1).unsqueeze(1).expand(-1, repeats, -1, -1)
+
+
+def _folded(query: Tensor, repeats: int) -> Tensor:
+    """Queries beside their key heads: ``[B, kv * repeats, N, D] -> [B * kv, repeats, N, D]``."""
+    rows, heads, *rest = query.shape
+    return query if repeats == 1 else query.reshape(rows * heads // repeats, repeats, *rest)
+
+
+def _unfolded(states: Tensor, rows: int) -> Tensor:
+    """The inverse of ``_folded``."""
+    return states.reshape(rows, -1, *states.shape[2:])
 
 
 def check(call: Call) -> None:
@@ -57,6 +73,11 @@ def check(call: Call) -> None:
     """
     asked = {"a bound on the logits": call.softcap is not None, "attention sinks": call.sinks is not None}
     asked |= {"dropout of weights": call.dropout > 0}
+    if (device := call.query.device.type) != "cpu":
+        width, dtype = call.query.shape[3], call.query.dtype
+        step = 4 if dtype == torch.float32 else 8
+        asked |= {f"heads of {width} channels on {device}": width % step != 0}
+        asked |= {f"{dtype} on {device}": dtype == torch.float64}
     asked |= {f"values of {call.value.shape[3]} channels": call.value.shape[3] != call.query.shape[3]}
     if refused := [what for what, wanted in asked.items() if wanted]:
         raise SeamError(f"The fused kernels do not know {' and '.join(refused)}.", 'pass attention="eager"')
@@ -79,13 +100,20 @@ def _merged(scaling: float, places: Places, value: Tensor, inputs: Sequence[Tens
     wide = torch.promote_types(value.dtype, torch.float32)
     out = value.new_zeros(*value.shape[:2], queries, value.shape[3], dtype=wide)
     total = value.new_full(out.shape[:3], -torch.inf, dtype=wide)
+    new = 0  # the first query behind all that have something
     for (begin, offset, cut), query, key in zip(places, inputs[::2], inputs[1::2], strict=True):
         values = value[:, :, offset : offset + key.shape[2]]
         for tile in cut:
             one, lse = _forward(tile, query, key, values, scaling)
             so_far, before = (_spread(states, tile, begin) for states in (out, total))
-            so_far.lerp_(one.to(wide), torch.sigmoid(lse - before).unsqueeze(-1))
-            torch.logaddexp(before, lse, out=before)
+            start = begin + tile.query
+            if start >= new:
+                so_far.copy_(one)
+                before.copy_(lse)
+            else:
+                so_far.lerp_(one.to(wide), torch.sigmoid(lse - before).unsqueeze(-1))
+                torch.logaddexp(before, lse, out=before)
+            new = max(new, start + (tile.blocks - 1) * tile.stride + tile.queries)
     return out, total
 
 
@@ -133,12 +161,19 @@ def kernel(given: Sequence[Tensor], causal: bool, scaling: float) -> tuple[Tenso
     aten, (query, key, value) = torch.ops.aten, given
     if query.device.type == "cpu":
         out, lse = aten._scaled_dot_product_flash_attention_for_cpu(query, key, value, 0.0, causal, scale=scaling)
-    elif query.dtype in (torch.float16, torch.bfloat16):
+    elif _flash(query):
         out, lse = aten._scaled_dot_product_flash_attention(query, key, value, 0.0, causal, scale=scaling)[:2]
     else:
         options = (None, True, 0.0, causal)
         out, lse = aten._scaled_dot_product_efficient_attention(query, key, value, *options, scale=scaling)[:2]
     return out, lse[..., : query.shape[2]]  # the memory-efficient kernel pads the log-sum-exp
+
+
+def _flash(states: Tensor) -> bool:
+    """Whether a GPU has the flash kernel for such states; else the memory-efficient one is used."""
+    half = states.dtype in (torch.float16, torch.bfloat16)
+    newer = states.device.type != "cuda" or torch.cuda.get_device_capability(states.device) >= (8, 0)
+    return half and newer and states.shape[3] % 8 == 0 and states.shape[3] <= 256
 
 
 class _Merged(torch.autograd.Function):
@@ -181,6 +216,12 @@ def kernel_backward(shared: list[Tensor], given: list[Tensor], causal: bool, sca
         rule = aten._scaled_dot_product_flash_attention_for_cpu_backward
         found: Sequence[Tensor] = rule(gradient, *given, out, lse, 0.0, causal, scale=scaling)
         return found
+    if not _flash(given[0]):
+        lse = torch.nn.functional.pad(lse, (0, -lse.shape[2] % 32), value=torch.inf)  # as the forward kernel does
+        none, wanted = torch.zeros((), dtype=torch.int64, device=device), [True, True, True, False]
+        rule = aten._scaled_dot_product_efficient_attention_backward
+        shared = [out, lse, none, none]
+        return rule(gradient, *given, None, *shared, 0.0, wanted, causal, scale=scaling)[:3]  # type: ignore[no-any-return]
     none = torch.zeros(2, dtype=torch.uint64, device=device)  # no dropout, so no state of a generator
     sizes = (None, None, given[0].shape[2], given[1].shape[2])
     rule = aten._scaled_dot_product_flash_attention_backward

@@ -39,7 +39,20 @@ def tiles(first: Tensor, last: Tensor) -> list[Tile]:
         first: First key that each query sees, int64 ``[Q]``.
         last: One behind the last; nothing is seen where it is not above ``first``.
     """
-    return [tile for run in _runs(first.cpu(), last.cpu()) for tile in _cut(*run)]
+    found: list[Tile] = []
+    for tile in (tile for run in _runs(first.cpu(), last.cpu()) for tile in _cut(*run)):
+        found[-1:] = _joined(found[-1], tile) if found else [tile]
+    return found
+
+
+def _joined(tile: Tile, other: Tile) -> list[Tile]:
+    """Two tiles as one of more blocks where they are alike and apart, such as chunks."""
+    step = other.query - tile.query - (tile.blocks - 1) * tile.stride
+    along = step == other.key - tile.key - (tile.blocks - 1) * tile.stride and step >= max(tile.queries, tile.keys)
+    alike = (tile.shape, tile.queries, tile.keys) == (other.shape, other.queries, other.keys)
+    if alike and along and other.blocks == 1 and (tile.blocks == 1 or step == tile.stride):
+        return [tile._replace(blocks=tile.blocks + 1, stride=step)]
+    return [tile, other]
 
 
 def _runs(first: Tensor, last: Tensor) -> Iterator[tuple[int, int, int, int, int, int]]:

@@ -58,7 +58,8 @@ def groups(arguments: dict[str, Any]) -> list[Group]:
     if given is not None and bool(((given != read.position) & read.real).any()):
         raise SeamError(
             "The position ids given do not count each row's real tokens from 0, and this extension does.",
-            "leave position_ids out; pass a mask of shape [batch, tokens] where rows are padded",
+            "leave position_ids out; pass a mask of shape [batch, tokens] where rows are padded; generate from padded "
+            "rows with a dynamic cache, since a static one hides their mask",
         )
     mask = key_mask(arguments).bool().cpu()
     queries = read.real.shape[1]

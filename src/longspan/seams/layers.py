@@ -7,19 +7,20 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from longspan.errors import SeamError
 from longspan.families import Frequencies, Range
-from longspan.seams import anatomy
+from longspan.seams import anatomy, trial
 
 LAYER = "_longspan_layer"
 """Attribute of an attention module that holds its ``Layer``."""
 
-_TOKENS = 6
 _ROTATE = "apply_rotary_pos_emb"
 Turn = tuple[Tensor, Tensor]
 """cos and sin, ``[1, N, D]``."""
@@ -74,7 +75,8 @@ class Tables:
         """The cos and sin of positions ``[N]`` in a range; None for a layer without positions."""
         if layer.rotary is None:
             return None
-        kept = self._kept.setdefault((id(layer.rotary), layer.layer_type, each.lookup, len(position)), [])
+        form = states.device, states.dtype
+        kept = self._kept.setdefault((id(layer.rotary), layer.layer_type, each.lookup, len(position), *form), [])
         for old, other, turn in kept:
             if other.frequencies is each.frequencies and torch.equal(old, position):
                 return turn
@@ -120,26 +122,49 @@ def attach(model: Any, keyword: str, layer_type: str) -> Callable[[], None]:
         SeamError: A layer's rotation cannot be reproduced outside of it.
     """
     slots, turned, raw = anatomy.rotary_modules(model), _Probe(), _Probe()
-    with _at_rest(model):
-        turns = _watch(slots, None)
-        _run(model, keyword, turned)
-        maps = turns()
-        restore = _watch(slots, Layer(None))
-        _run(model, keyword, raw)
-        restore()
-    if not turned.seen:
-        raise SeamError(
-            f"No layer of a {type(model).__name__} attends through transformers' interface.",
-            "use a static frequency method, such as ntk or yarn",
-        )
-    for module, (query, key, special) in turned.seen.items():
-        module.__dict__[LAYER] = _layer(module, (query, key), raw.seen[module][:2], maps, layer_type, special)
+    relays: list[Any] = []
+    try:
+        with _watching(slots, still=False) as maps:
+            try:
+                trial.run(model, **{keyword: turned})
+            except SeamError:  # attention was reached, and the keyword was not there
+                relays = _relay(model, keyword)
+                trial.run(model, **{keyword: turned})
+        with _watching(slots, still=True):
+            trial.run(model, **{keyword: raw})
+        if not turned.seen:
+            raise SeamError(
+                f"No layer of a {type(model).__name__} attends through transformers' interface.",
+                "use a static frequency method, such as ntk or yarn",
+            )
+        found = {
+            module: _layer(module, states[:2], raw.seen[module][:2], maps, layer_type, states[2])
+            for module, states in turned.seen.items()
+        }
+    except Exception:
+        for relay in relays:
+            relay.remove()
+        raise
+    for module, layer in found.items():
+        module.__dict__[LAYER] = layer
 
     def undo() -> None:
-        for module in turned.seen:
+        for relay in relays:
+            relay.remove()
+        for module in found:
             module.__dict__.pop(LAYER, None)
 
     return undo
+
+
+def _relay(model: nn.Module, keyword: str) -> list[Any]:
+    """Let layers that hand no keywords on (nemotron, stablelm) hand it on as the mask, which stands empty."""
+    layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    return [layer.register_forward_pre_hook(partial(_as_mask, keyword), with_kwargs=True) for layer in layers]
+
+
+def _as_mask(keyword: str, layer: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    return args, {**kwargs, "attention_mask": kwargs.get(keyword)}
 
 
 def _layer(
@@ -185,41 +210,24 @@ class _Probe:
         return query.new_zeros(query.shape[0], query.shape[2], query.shape[1], value.shape[3]), None
 
 
-def _watch(slots: list[anatomy.Slot], still: Layer | None) -> Callable[[], list[tuple[nn.Module, str, Turn]]]:
-    """Note what rotary modules answer, or let them answer that nothing turns; the result ends it and tells."""
+@contextmanager
+def _watching(slots: list[anatomy.Slot], *, still: bool) -> Iterator[list[tuple[nn.Module, str, Turn]]]:
+    """Note what rotary modules answer; with ``still`` they answer that nothing turns."""
     noted: list[tuple[nn.Module, str, Turn]] = []
 
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Turn) -> Turn:
-        if still is not None:
-            return torch.ones_like(output[0]), torch.zeros_like(output[1])
+        if not isinstance(output, tuple):
+            raise SeamError(
+                f"A {type(module).__name__} does not tell cos and sin apart.",
+                "use a static frequency method, such as ntk or yarn",
+            )
         layer_type = kwargs.get("layer_type", args[2] if len(args) > 2 else "")
         noted.append((module, layer_type or "", output))
-        return output
+        return (torch.ones_like(output[0]), torch.zeros_like(output[1])) if still else output
 
     handles = [slot.module.register_forward_hook(hook, with_kwargs=True) for slot in slots]
-
-    def end() -> list[tuple[nn.Module, str, Turn]]:
+    try:
+        yield noted
+    finally:
         for handle in handles:
             handle.remove()
-        return noted
-
-    return end
-
-
-def _run(model: Any, keyword: str, probe: _Probe) -> None:
-    device = next(model.parameters()).device
-    ids = torch.arange(_TOKENS, device=device).unsqueeze(0) % anatomy.text_config(model).vocab_size
-    with torch.no_grad():
-        model.base_model(input_ids=ids, attention_mask=torch.ones_like(ids), **{keyword: probe})
-
-
-@contextmanager
-def _at_rest(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while, without dropout."""
-    before = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in before.items():
-            module.training = training

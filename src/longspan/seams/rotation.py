@@ -57,17 +57,14 @@ class Late:
         self.causal = causal
         self.backend = backend
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def __call__(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Add the keyword.
 
         Raises:
             SeamError: Rows cannot be told from padding, or weights are asked for that the backend never has.
         """
-        if arguments.get("output_attentions") and self.backend != "eager":
-            raise SeamError(
-                f"The {self.backend} backend never holds the weights that output_attentions=True asks for.",
-                'extend with attention="eager"',
-            )
+        _check_weights(bool(arguments.get("output_attentions")), self.backend)
         return {**arguments, KEYWORD: Forward(self, groups(arguments))}
 
 
@@ -102,8 +99,8 @@ class Forward:
                 dropout=options.get("dropout") or 0.0,
             )
             states, found = attention.attend(call, self.late.backend)
-            states = states.transpose(1, 2)
-            if states.shape == out.shape:
+            states = states.transpose(1, 2).contiguous()
+            if states.shape == out.shape and (found is None or found.shape[3] == key.shape[2]):
                 return states, found
             out[group.rows, group.query] = states
             weights = _put(weights, found, group, query.shape, key.shape)
@@ -161,6 +158,7 @@ def apply(
         undos.append(attach(model, KEYWORD, layer_type))
         probed = [module.__dict__[LAYER] for module in model.modules() if LAYER in module.__dict__]
         chosen = attention.choose(backend, special=any(layer.special for layer in probed))
+        _check_weights(bool(getattr(config, "output_attentions", False)), chosen)
         undos += [slot.module.register_forward_hook(Identity()).remove for slot in anatomy.rotary_modules(model)]
         undos.append(intercept(model.base_model, Late(ranges, window, causal, chosen)))
     except Exception:
@@ -175,6 +173,14 @@ def apply(
     return undo_all
 
 
+def _check_weights(wanted: bool, backend: str) -> None:
+    if wanted and backend != "eager":
+        raise SeamError(
+            f"The {backend} backend never holds the weights that output_attentions=True asks for.",
+            'extend with attention="eager"',
+        )
+
+
 def _put(weights: Tensor | None, found: Tensor | None, group: Group, query: Any, key: Any) -> Tensor | None:
     """A group's weights in those of the batch, where padding has weight 0."""
     if found is None:
@@ -186,11 +192,13 @@ def _put(weights: Tensor | None, found: Tensor | None, group: Group, query: Any,
     return weights
 
 
+# A compiled model calls it as it is: its tiles differ from length to length, and would be compiled for minutes.
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def _attend(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **options: Any
 ) -> tuple[Tensor, Tensor | None]:
-    forward = options.pop(KEYWORD, None)
-    if forward is None:
+    forward = options.pop(KEYWORD, None) or attention_mask  # where layers have put it that hand no keywords on
+    if not hasattr(forward, "attend"):
         raise SeamError(
             f"The attention of a {type(module).__name__} was called without the extension's ranges.",
             "call the extended model, not a part of it",

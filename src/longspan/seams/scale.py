@@ -13,6 +13,7 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from longspan.errors import SeamError
+from longspan.seams import trial
 from longspan.seams.arguments import intercept, read_rows
 
 _KEYWORD = "longspan_scale"
@@ -66,12 +67,18 @@ def apply(model: Any, factor: Callable[[Tensor, Tensor], Tensor | float]) -> Cal
             "so its logits cannot be scaled.",
             "leave the scale out",
         )
-    release = intercept(model.base_model, scale)
+    undos = [lambda: model.set_attn_implementation(kept)]
 
     def undo() -> None:
-        release()
-        model.set_attn_implementation(kept)
+        for each in reversed(undos):
+            each()
 
+    try:
+        undos.append(intercept(model.base_model, scale))
+        trial.run(model)
+    except SeamError:
+        undo()
+        raise
     return undo
 
 
@@ -98,7 +105,13 @@ class _Scaled:
     def __call__(
         self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **kwargs: Any
     ) -> Any:
-        factor = kwargs.pop(_KEYWORD, 1.0)
+        if _KEYWORD not in kwargs:
+            raise SeamError(
+                f"The factor on the logits does not reach the attention of a {type(module).__name__}: its layers hand "
+                "no keywords on.",
+                "leave the scale out, or use a constant one",
+            )
+        factor = kwargs.pop(_KEYWORD)
         query = query * (factor.to(query) if isinstance(factor, Tensor) else factor)
         eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
         attend: Any = eager if self.name == "eager" else ALL_ATTENTION_FUNCTIONS[self.name]

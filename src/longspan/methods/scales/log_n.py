@@ -40,10 +40,12 @@ class LogN:
         base: Length that keeps its logits, tokens; the window when None. Fine-tuning is often shorter than
             the window (128 tokens in all-MiniLM-L6-v2), and then a smaller base helps, at the price of
             changed vectors between the two.
+        clip: Never below 1. CLEX's released code does not clip, so that inputs below the base get flatter attention.
     """
 
     by: Literal["length", "position"] | None = None
     base: int | None = None
+    clip: bool = True
 
     def __post_init__(self) -> None:
         """Refuse a base whose logarithm is not positive."""
@@ -51,7 +53,7 @@ class LogN:
             raise PlanError(f"log_n(base={self.base}) has no positive logarithm.", "give 2 tokens or more")
 
     def scale(self, position: Tensor, length: Tensor, geometry: Geometry, target: int) -> Tensor:
-        """The factor of each query, 1 up to the base.
+        """The factor of each query, 1 up to the base where it is clipped.
 
         Raises:
             PlanError: ``by="length"`` on a decoder, whose cached tokens could not follow.
@@ -63,4 +65,5 @@ class LogN:
             )
         by_position = (self.by or ("length" if geometry.role == "encoder" else "position")) == "position"
         tokens, base = position + 1 if by_position else length, self.base or geometry.window
-        return (torch.log(tokens.clamp(min=1).double()) / math.log(base)).clamp(min=1)
+        factor = torch.log(tokens.clamp(min=1).double()) / math.log(base)
+        return factor.clamp(min=1) if self.clip else factor
