@@ -1,6 +1,6 @@
 """longspan gives a pretrained transformer a longer context window, and proves what was gained.
 
-Verbs: inspect, plan, extend, encode, evaluate, compare, report, save, verify, load. Nothing heavy is
+Verbs: inspect, plan, draw, extend, encode, evaluate, compare, report, save, verify, load. Nothing heavy is
 imported until a verb is used.
 """
 
@@ -26,6 +26,7 @@ _HOMES = {
     "SpecError": "errors",
     "StorageError": "errors",
     "compare": "evaluation.compare",
+    "draw": "drawing.picture",
     "embedder": "encoding.embedder",
     "encode": "encoding.run",
     "evaluate": "evaluation.run",

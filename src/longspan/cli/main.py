@@ -110,7 +110,19 @@ def say_json(data: Any) -> None:
     typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
 
 
-for _name in ("inspect", "methods", "plan", "extend", "encode", "bench", "evaluate", "compare", "report", "verify"):
+for _name in (
+    "inspect",
+    "methods",
+    "plan",
+    "draw",
+    "extend",
+    "encode",
+    "bench",
+    "evaluate",
+    "compare",
+    "report",
+    "verify",
+):
     importlib.import_module(f"longspan.cli.{_name}")
 
 if sys.stdout.encoding and sys.stdout.encoding.lower() == "ascii":  # a bare C locale cannot print table rules
