@@ -17,5 +17,8 @@ if [ -d "$models/rope-minilm" ]; then
   longspan evaluate rope-minilm --to 4096 --lengths 2048 \
     --benchmark "passkey(documents=30, queries=30) + fairytaleqa(documents=40)" \
     -m none -m yarn -m ntk -m ntk_by_parts -m longrope -m llama3 -m pi -m abf -m giraffe_power -m giraffe_truncated \
+    -m self_extend -m dca -m rerope -m "leaky_rerope(leak=20)" -m gali -m dynamic_ntk -m dynamic_yarn \
+    -m "dca + temperature(tau=0.6)" -m "self_extend + temperature(tau=0.6)" -m "ntk + temperature(tau=0.6)" \
+    -m "rerope + temperature(tau=0.6)" \
     --out "$out/rope-minilm.jsonl"
 fi

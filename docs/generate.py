@@ -138,12 +138,12 @@ def table(scores: dict[str, list[Score]]) -> str:
 
 
 def measured(card: MethodCard, scores: dict[str, list[Score]]) -> str:
-    """The method's results: alone, or where it only goes with another, beside ``tile``."""
+    """The method's results: alone, with other parameters, or where it only goes with another, beside ``tile``."""
     for name, found in scores.items():
         labels = [score.label for score in found]
-        for start in (f"{card.name} ->", f"tile + {card.name} ->", f"tile + {card.name}("):
+        for start in (f"{card.name} ->", f"{card.name}(", f"tile + {card.name} ->", f"tile + {card.name}("):
             if label := next((one for one in labels if one.startswith(start)), ""):
-                beside = f" (`{label.split(' ->')[0]}`)" if start.startswith("tile +") else ""
+                beside = "" if start == f"{card.name} ->" else f" (`{label.split(' ->')[0]}`)"
                 return pair(found, label, MEASURED[name][1]) + beside
     return "-"
 
