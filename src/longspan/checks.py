@@ -41,6 +41,10 @@ def check_model(geometry: Geometry) -> None:
         )
 
 
+def _kind(geometry: Geometry) -> str:
+    return "none that longspan knows" if geometry.encoding == "none" else f"{geometry.encoding} ones"
+
+
 def check_methods(made: Plan) -> None:
     """Refuse methods that do not fit the model, the length or one another.
 
@@ -68,7 +72,7 @@ def check_methods(made: Plan) -> None:
             names = [card.name for card in registry.methods().values() if card.family in fitting]
             raise PlanError(
                 f"{spec.short([method])} needs {' or '.join(ENCODINGS[family])} positions; "
-                f"this {geometry.architecture} has {geometry.encoding} ones.",
+                f"this {geometry.architecture} has {_kind(geometry)}.",
                 f"these apply: {', '.join(names)}" if names else "no method here applies to it",
             )
     if geometry.encoding == "learned" and made.length > geometry.window and "tables" not in owners:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoConfig, AutoModel
 
-from longspan import InspectError, extended, inspect
+from longspan import InspectError, PlanError, extended, inspect, plan
 from longspan.geometry import Geometry
 from tests import models
 from tests.laws.test_slopes import encoder
@@ -249,3 +250,12 @@ def test_an_extended_model_says_so() -> None:
     model = models.build("llama")
     model.config.longspan = {"length": 128, "methods": "YaRN()"}
     assert "extended     to 128 tokens by YaRN()" in inspect(model).describe()
+
+
+@pytest.mark.parametrize("architecture", ["roformer", "gptj"])
+def test_a_rotation_without_a_rotary_module_is_no_position_that_a_method_can_change(architecture: str) -> None:
+    sizes = {"vocab_size": 120, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "rotary_dim": 4}
+    model = AutoModel.from_config(AutoConfig.for_model(architecture, **sizes, bos_token_id=2, eos_token_id=3))
+    assert inspect(model).encoding == "none"
+    with pytest.raises(PlanError, match=f"this {architecture} has none that longspan knows"):
+        plan(inspect(model), "self_extend", 8192)

@@ -73,7 +73,7 @@ def test_fused_kernels_are_refused_where_logits_are_bounded_and_the_rule_takes_t
     assert torch.equal(states(extend(model, LONG, "self_extend", attention="eager"), tokens(1, LONG)), by_rule)
 
 
-@pytest.mark.parametrize("architecture", ["mpnet", "deberta-v2", "roformer", "falcon"])
+@pytest.mark.parametrize("architecture", ["mpnet", "deberta-v2", "falcon"])
 def test_a_model_that_cannot_rotate_late_is_refused_with_what_works(architecture: str) -> None:
     changes = {"falcon": {"alibi": False}, "deberta-v2": {"relative_attention": True, "position_buckets": 16}}
     facts = {**models.ALL["mpnet"], **changes.get(architecture, {})}

@@ -50,10 +50,11 @@ def text_config(model: Any) -> Any:
 
 
 def position_table(model: nn.Module) -> Slot | None:
-    """The learned absolute position table, None when there is none."""
+    """The learned absolute position table, None when there is none; a fixed table of sines (RoFormer) is none."""
     for parent in model.modules():
         for name in TABLE_NAMES:
-            if isinstance(child := getattr(parent, name, None), nn.Embedding):
+            child = getattr(parent, name, None)
+            if isinstance(child, nn.Embedding) and "Sinusoidal" not in type(child).__name__:
                 return Slot(parent, name, child)
     return None
 

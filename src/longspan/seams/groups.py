@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import groupby
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -62,17 +62,15 @@ def groups(arguments: dict[str, Any]) -> list[Group]:
             "rows with a dynamic cache, since a static one hides their mask",
         )
     mask = key_mask(arguments).bool().cpu()
-    queries = read.real.shape[1]
-    found: list[Group] = []
-    begin = 0
-    for bits, same in groupby(mask.tolist()):
-        count = len(list(same))
-        row, own = mask[begin], slice(begin, begin + count)
-        begin += count
-        key, columns = torch.nonzero(row).flatten(), len(bits)
-        query = key[key >= columns - queries] - (columns - queries)
+    columns, found = mask.shape[1], []
+    before = columns - read.real.shape[1]  # cached ones
+    borders = (1 + torch.nonzero((mask[1:] != mask[:-1]).any(1)).flatten()).tolist()
+    for begin, end in pairwise([0, *borders, len(mask)]):
+        key = torch.nonzero(mask[begin]).flatten()
+        query = key[key >= before] - before
         if len(query):
-            found.append(Group(own, _place(query), _place(key), len(key) - len(query), len(key), columns))
+            rows = slice(begin, end)
+            found.append(Group(rows, _place(query), _place(key), len(key) - len(query), len(key), columns))
     return found
 
 
