@@ -22,6 +22,9 @@ LAYER = "_longspan_layer"
 """Attribute of an attention module that holds its ``Layer``."""
 
 _ROTATE = "apply_rotary_pos_emb"
+_BYTES = 64 << 20
+"""Tables of cos and sin that a forward keeps for its next layer [bytes]."""
+
 Turn = tuple[Tensor, Tensor]
 """cos and sin, ``[1, N, D]``."""
 
@@ -66,9 +69,13 @@ class Layer:
 
 
 class Tables:
-    """cos and sin that the layers of one forward share; the same positions are looked up once."""
+    """The cos and sin that the layers of one forward share; the same positions are looked up once.
+
+    Where there are many ranges, as with a map for each window of a long input, what does not fit is made anew.
+    """
 
     def __init__(self) -> None:
+        self._left = _BYTES
         self._kept: dict[tuple[Any, ...], list[tuple[Tensor, Range, Turn]]] = {}
 
     def at(self, layer: Layer, states: Tensor, position: Tensor, each: Range) -> Turn | None:
@@ -80,8 +87,11 @@ class Tables:
         for old, other, turn in kept:
             if other.frequencies is each.frequencies and torch.equal(old, position):
                 return turn
-        kept.append((position, each, _turn(layer, states, position, each)))
-        return kept[-1][2]
+        turn = _turn(layer, states, position, each)
+        if (size := sum(part.numel() * part.element_size() for part in turn)) <= self._left:
+            self._left -= size
+            kept.append((position, each, turn))
+        return turn
 
 
 def _turn(layer: Layer, states: Tensor, position: Tensor, each: Range) -> Turn:
