@@ -22,6 +22,7 @@ from longspan.evaluation.race import Race
 from longspan.evaluation.score import Score, read
 from longspan.extension import automatic
 from longspan.outcomes import fingerprint, recall
+from tests.laws.cases import fresh
 
 
 @pytest.fixture(autouse=True)
@@ -143,3 +144,12 @@ def test_extend_says_where_auto_comes_from(decoder: str, language: Any, tmp_path
     methods, why = extend("chosen")
     assert found.method.upper() in methods.upper()
     assert f"method {found.method}: chosen by compare on" in why
+
+
+def test_what_a_seam_refuses_is_not_tried() -> None:
+    model = fresh("mpnet")
+    race = Race(model, 64, longspan.inspect(model), 0, [], lambda score: None)
+    assert race.applicable(["tile", "tile + log_n", "self_extend"]) == ["tile"]
+    assert "does not dispatch attention" in race.refused["tile + log_n"]
+    assert "needs rope positions" in race.refused["self_extend"]
+    assert longspan.plan_of(model) is None
