@@ -15,6 +15,9 @@ longspan evaluate stories260K -b "perplexity(folder='stories')" --lengths 512..4
   -m "longrope(switch=true)" -m self_extend -m rerope -m "rerope(near=256)" -m leaky_rerope -m dca -m gali \
   -m "self_extend + log_n" -m "dca + log_n" -m "rerope + log_n" -m "gali + log_n" -m "self_extend(adaptive=false)" \
   -m "dca + ntk"
+longspan evaluate stories260K -b "perplexity(folder='stories', passages=8)" --lengths 512..4096 --out "$out" \
+  -m gali -m "gali(chunk=128)" -m "gali(local=384)"
+longspan evaluate stories260K -b "lm_passkey(questions=10)" --lengths 384,512 --to 4096 -m none -m self_extend --out "$out"
 
 # The first 50 meetings and the questions to them; the whole set takes four times as long.
 python - <<'PART'
@@ -31,7 +34,11 @@ Path("part/qmsum").mkdir(parents=True, exist_ok=True)
 for name, rows in read.items():
     Path(f"part/qmsum/{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 PART
-longspan evaluate rope-minilm --to 4096 -b "longembed(task='qmsum')" --data part --no-bm25 --out "$out" \
+longspan evaluate rope-minilm --to 4096 -b "longembed(task='qmsum')" --data part --out "$out" \
   -s "truncate(window=256)" -s "chunk_mean(window=256)" \
   -m "dca + temperature(tau=0.6)" -m yarn -m "self_extend + temperature(tau=0.6)" -m ntk -m self_extend -m dca -m none \
   -m rerope -m "ntk + temperature(tau=0.6)" -m ntk_by_parts -m "leaky_rerope(leak=20)" -m gali -m dynamic_ntk
+# Passkeys at 32 times the window; among so few documents most rows are near 1.
+longspan evaluate rope-minilm --to 8192 --lengths 8192 -b "passkey(documents=16, queries=16)" --no-bm25 --out "$out" \
+  -s "truncate(window=256)" -s "chunk_mean(window=256)" \
+  -m none -m self_extend -m dca -m ntk -m "dca + temperature(tau=0.6)" -m yarn -m "self_extend + temperature(tau=0.6)"
