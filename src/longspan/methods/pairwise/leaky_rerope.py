@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from longspan.errors import PlanError
 from longspan.families import Range
 from longspan.geometry import Geometry
+from longspan.methods.pairwise._band import banded
 from longspan.methods.pairwise._checks import check_counts, near_border
 
 CARD = {
@@ -67,12 +67,6 @@ class LeakyReRoPE:
             PlanError: ``near`` is not below the window.
         """
         near = near_border("leaky_rerope", self.near, geometry.window)
-        start, end = torch.zeros_like(query), torch.full_like(query, length)
-        left, right = (query - near + 1).clamp(min=0), torch.minimum(query + near, end)
-        causal = geometry.role == "decoder"
-        band = Range(query.double(), key.double(), left, query + 1 if causal else right)
         # The release divides the frequencies by leak; dividing both positions is the same.
-        rows, columns, shift = query.double() / self.leak, key.double() / self.leak, near - near / self.leak
-        before = Range(rows + shift, columns, start, left)
-        behind = Range(rows, columns + shift, right, end)
-        return [band, before] if causal else [band, before, behind]
+        far = query.double() / self.leak, key.double() / self.leak
+        return banded(query, key, length, near, far, near - near / self.leak, causal=geometry.role == "decoder")

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from longspan.families import Range
 from longspan.geometry import Geometry
+from longspan.methods.pairwise._band import banded
 from longspan.methods.pairwise._checks import check_counts, near_border
 
 CARD = {
@@ -55,12 +56,6 @@ class ReRoPE:
             PlanError: ``near`` is not below the window.
         """
         near = near_border("rerope", self.near, geometry.window)
-        start, end = torch.zeros_like(query), torch.full_like(query, length)
-        left, right = (query - near + 1).clamp(min=0), torch.minimum(query + near, end)
-        causal = geometry.role == "decoder"
-        band = Range(query.double(), key.double(), left, query + 1 if causal else right)
         # Only differences turn: far keys stay at 0 and the query stands at near; behind, the other way round.
-        rows, columns = torch.zeros_like(query).double(), torch.zeros_like(key).double()
-        before = Range(rows + near, columns, start, left)
-        behind = Range(rows, columns + near, right, end)
-        return [band, before] if causal else [band, before, behind]
+        far = torch.zeros_like(query).double(), torch.zeros_like(key).double()
+        return banded(query, key, length, near, far, near, causal=geometry.role == "decoder")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from longspan.errors import PlanError
 from longspan.families import Range
 from longspan.geometry import Geometry
+from longspan.methods.pairwise._band import banded
 from longspan.methods.pairwise._checks import check_counts
 
 CARD = {
@@ -80,11 +80,5 @@ class SelfExtend:
     def ranges(self, query: Tensor, key: Tensor, length: int, geometry: Geometry, target: int) -> list[Range]:
         """The band around the query; what stands before it; for an encoder, what stands behind it."""
         group, near = self.sizes(geometry, target)
-        shift, start, end = near - near // group, torch.zeros_like(query), torch.full_like(query, length)
-        causal = geometry.role == "decoder"
-        last = query + 1 if causal else torch.minimum(query + near, end)
-        band = Range(query.double(), key.double(), (query - near + 1).clamp(min=0), last)
-        rows, columns = (query // group).double(), (key // group).double()
-        before = Range(rows + shift, columns, start, (query - near + 1).clamp(min=0))
-        behind = Range(rows, columns + shift, torch.minimum(query + near, end), end)
-        return [band, before] if causal else [band, before, behind]
+        far = (query // group).double(), (key // group).double()
+        return banded(query, key, length, near, far, near - near // group, causal=geometry.role == "decoder")
