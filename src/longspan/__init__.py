@@ -1,6 +1,6 @@
 """longspan gives a pretrained transformer a longer context window, and proves what was gained.
 
-Verbs: inspect, plan, draw, extend, encode, evaluate, compare, report, save, verify, load. Nothing heavy is
+Verbs: inspect, plan, draw, extend, convert, encode, evaluate, compare, report, save, verify, load. Nothing heavy is
 imported until a verb is used.
 """
 
@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "BenchmarkError": "errors",
     "CardError": "errors",
+    "ConvertError": "errors",
     "EncodeError": "errors",
     "Encoder": "encoding.run",
     "Geometry": "geometry",
@@ -26,6 +27,7 @@ _HOMES = {
     "SpecError": "errors",
     "StorageError": "errors",
     "compare": "evaluation.compare",
+    "convert": "conversion.convert",
     "draw": "drawing.picture",
     "embedder": "encoding.embedder",
     "encode": "encoding.run",

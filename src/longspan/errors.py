@@ -52,6 +52,10 @@ class BenchmarkError(LongspanError):
     """A benchmark cannot be built or scored as asked."""
 
 
+class ConvertError(LongspanError):
+    """A model cannot be converted, or its distillation cannot go on."""
+
+
 def require(module: str, needed_for: str, extra: str, kind: type[LongspanError] = BenchmarkError) -> Any:
     """A module of a package that longspan does not install by itself.
 

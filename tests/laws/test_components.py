@@ -156,9 +156,23 @@ ROOMS = {
     "benchmarks": {"errors"},
     "evaluation": _NOUNS | _VERBS | {"reading", "encoding", "benchmarks", "outcomes", "storage", ""},
     "storage": _NOUNS | _VERBS | {"promises", "methods", ""},
+    "training": {"errors", "encoding"},
+    "conversion": _NOUNS | {"inspection", "seams", "encoding", "training", "storage"},
     "cli": _NOUNS
     | _VERBS
-    | {"drawing", "logs", "outcomes", "encoding", "benchmarks", "evaluation", "storage", "scale", ""},
+    | {
+        "drawing",
+        "logs",
+        "outcomes",
+        "encoding",
+        "benchmarks",
+        "evaluation",
+        "storage",
+        "scale",
+        "training",
+        "conversion",
+        "",
+    },
 }
 HEAVY = {"torch", "transformers", "sentence_transformers", "numpy"}
 _PURE = {"errors", "card", "registry", "spec", "geometry", "reading"}

@@ -19,8 +19,9 @@ def extend(
     """Extend a model and save a checkpoint that stock tools load."""
     from longspan.extension import automatic, plan_of
     from longspan.extension import extend as write
+    from longspan.storage.folder import check_target
     from longspan.storage.load import load, original_card, tokenizer_of
-    from longspan.storage.save import check_target, save
+    from longspan.storage.save import save
 
     quiet()
     check_target(out)

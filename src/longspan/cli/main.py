@@ -116,6 +116,7 @@ for _name in (
     "plan",
     "draw",
     "extend",
+    "convert",
     "encode",
     "bench",
     "evaluate",

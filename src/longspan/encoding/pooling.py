@@ -58,6 +58,10 @@ class Head:
         pooled = self.pooling({"token_embeddings": states, "attention_mask": mask})["sentence_embedding"]
         return self.project(pooled)
 
+    def pool_whole(self, states: Tensor) -> Tensor:
+        """Vectors ``[rows, dimension]`` of token states ``[rows, tokens, width]`` of which none is padding."""
+        return self.pool(states, [Row([], 0, (0, states.shape[1]))] * len(states))
+
     def project(self, pooled: Tensor) -> Tensor:
         """Pooled states ``[rows, width]`` through the projections behind pooling."""
         features = {"sentence_embedding": pooled}

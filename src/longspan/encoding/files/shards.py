@@ -154,7 +154,7 @@ def shards(
     held: list[Piece] = []
     place = 0
     for path in files(paths, without=without):
-        for piece in _scan(path, place, columns, limits):
+        for piece in scan(path, place, columns, limits):
             rows, size = sum(p.rows for p in held) + piece.rows, sum(p.size for p in held) + piece.size
             if held and (rows > limits.rows or size > limits.size):
                 found.append(Shard(len(found), tuple(held), columns))
@@ -208,7 +208,18 @@ def _walk(folder: str, without: Sequence[str | Path]) -> Iterator[str]:
                 yield path
 
 
-def _scan(path: str, place: int, columns: Columns, limits: Limits) -> Iterator[Piece]:
+def scan(path: str, place: int, columns: Columns, limits: Limits) -> Iterator[Piece]:
+    """The pieces of one file, found while it is read.
+
+    Args:
+        path: A file of a known form.
+        place: Number of its first row among all rows of the input.
+        columns: Where a row keeps what.
+        limits: How large a piece may be.
+
+    Raises:
+        EncodeError: The file cannot be read to its end, or lacks a column.
+    """
     form = form_of(path)
     if form == "document":
         return scan_document(path, place)

@@ -1,0 +1,1 @@
+"""Turning an encoder with a table of learned positions into one with rotary positions."""

@@ -1,0 +1,258 @@
+"""convert: an embedding model with learned positions becomes a rotary one."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from longspan.conversion import refusals
+from longspan.conversion.agreement import Agreement, Neighbours
+from longspan.conversion.architectures import NAMES, rotary_twin
+from longspan.conversion.card import conversion_card
+from longspan.conversion.initial import initialise
+from longspan.conversion.work import keep_options, work_folder
+from longspan.encoding.pooling import Head
+from longspan.encoding.tokens import frame
+from longspan.errors import ConvertError, require
+from longspan.inspection import inspect
+from longspan.seams import anatomy
+from longspan.storage.folder import check_target, renamed_when_whole, write_limits
+from longspan.storage.load import load
+from longspan.training.corpus import read_corpus
+from longspan.training.lessons import Lessons
+from longspan.training.passages import passages
+from longspan.training.run import Recipe, distil, frozen, reached, without_bars
+from longspan.training.teacher import Teacher, whole
+from longspan.training.views import check_length, piece_size, views
+
+_READ = 50_000_000  # tokens of the corpus at most
+_HELD_OUT = 200_000  # tokens
+_FIT, _FIT_TOKENS = 16, 256  # passages that the initialisation is measured on, and tokens of each
+_CENTRE = 64  # passages whose mean vector is that of texts at large
+_ROWS, _LONG_ROWS = 32, 3  # held-out passages of a length, within the window and beyond it
+_OCTAVES = tuple(2**k for k in range(4, 24))  # lengths to measure at
+_SHAPE = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What a conversion made.
+
+    Attributes:
+        folder: The checkpoint, which stock sentence-transformers loads.
+        window: Tokens it was trained to read.
+        cosine: Mean cosine to the original on held-out passages, by length in tokens; beyond the original's window,
+            to what it makes of a text's chunks (``Teacher.at_length``).
+        neighbours: How many other held-out passages have the nearest neighbour that the original gives them.
+        before: The cosine before the distillation.
+        steps: Of the distillation.
+    """
+
+    folder: Path
+    window: int
+    cosine: dict[int, float]
+    neighbours: Neighbours
+    before: dict[int, float]
+    steps: int
+
+    def describe(self) -> str:
+        """The numbers as a table."""
+        rows = [f"{'tokens':<24}" + "".join(f"{length:>8}" for length in self.cosine)]
+        rows += [
+            f"{name:<24}" + "".join(f"{value:>8.3f}" for value in row.values()) for name, row in self.measured.items()
+        ]
+        return "\n".join([*rows, f"same nearest neighbour: {self.same_neighbour}"])
+
+    @property
+    def measured(self) -> dict[str, dict[int, float]]:
+        """Each measure by length under the name that readers see."""
+        return {"cosine, initialised": self.before, "cosine": self.cosine}
+
+    @property
+    def same_neighbour(self) -> str:
+        """The share of neighbours with what it is a share of."""
+        found = self.neighbours
+        return f"{found.share:.1%} of {found.passages} held-out passages of {found.tokens} tokens"
+
+
+def convert(
+    model: Any,
+    corpus: str | Path | Sequence[str | Path],
+    *,
+    out: str | Path,
+    recipe: Recipe | None = None,
+    start: str | Path | None = None,
+    base: float = 1_000_000.0,
+    column: str = "text",
+    original: str = "",
+    progress: bool = True,
+) -> Converted:
+    """Give an embedding model with learned positions rotary ones, and train it to give the vectors it gave before.
+
+    A closed-form initialisation (``initialise``) is followed by a distillation on the texts (``distil``). The result
+    is transformers' own JinaEmbeddingsV3Model in a sentence-transformers folder. A run that was interrupted goes on
+    from its last checkpoint when it is called again.
+
+    Args:
+        model: A SentenceTransformer over bert, roberta, xlm-roberta, camembert, distilbert or electra; left as it is.
+        corpus: Files or folders of texts, as ``encode`` takes them.
+        out: Folder to write; must not exist. Checkpoints are kept beside it until it is written.
+        recipe: How long and how to train.
+        start: An earlier conversion of the same model, to go on from instead of the initialisation.
+        base: Of the rotation; that of ``start`` stays.
+        column: Field of the texts.
+        original: Text of the original model's README.md, kept below the new one.
+        progress: Whether to show bars and held-out cosines on stderr.
+
+    Returns:
+        The folder, and how well the model in it agrees with the original.
+
+    Raises:
+        ConvertError: The model cannot be converted, the texts cannot be read or are too short for ``recipe.to``,
+            ``start`` is no conversion of this model, or the loss is not a number.
+        StorageError: The folder exists or cannot be written, or ``start`` cannot be loaded.
+
+    Warns:
+        UserWarning: The steps ended before ``recipe.until`` was reached, or there is no held-out text to measure
+            agreement at length on.
+    """
+    recipe, target = recipe or Recipe(), Path(out)
+    check_target(target)
+    _check_model(model)
+    if any(weight.dtype != torch.float32 for weight in model.parameters()):
+        # The student learns in float32, and what stands behind the transformer reads both it and the teacher.
+        model = copy.deepcopy(model).float()
+    with frozen(model):
+        return _convert(model, corpus, target, recipe, start, base, column, original, progress)
+
+
+def _convert(
+    model: Any,
+    corpus: str | Path | Sequence[str | Path],
+    target: Path,
+    recipe: Recipe,
+    start: str | Path | None,
+    base: float,
+    column: str,
+    original: str,
+    progress: bool,
+) -> Converted:
+    geometry, head = inspect(model), Head(model)
+    if recipe.to is not None:
+        check_length(recipe.to, geometry.window)
+    around = frame(model.tokenizer, None, prompt=True, mode=head.mode)
+    teacher = Teacher(anatomy.transformer(model), head, around, piece_size(geometry.window, around))
+    student = None if start is None else _earlier(teacher, start, base)
+    paths = [corpus] if isinstance(corpus, (str, Path)) else list(corpus)
+    texts, held_out = read_corpus(paths, model.tokenizer, column=column, limit=_READ).split(_HELD_OUT, recipe.seed)
+    read, unseen = (
+        passages(part, model.tokenizer, around, longest=geometry.window, budget=recipe.budget)
+        for part in (texts, held_out)
+    )
+    draw = np.random.default_rng(recipe.seed)
+    fit = read.batch(min(_FIT_TOKENS, read.longest), _FIT, draw).to(head.device)
+    if student is None:
+        student = initialise(teacher.model, fit, base=base, first=around.before[0] if around.before else None)
+
+    lengths = [n for n in (*_OCTAVES, geometry.window) if n <= unseen.longest] or [unseen.longest]
+    agreement = Agreement.of(teacher, unseen, sorted(set(lengths)), _ROWS, recipe.seed)
+    beyond = None
+    if recipe.to is not None:
+        teacher = replace(teacher, centre=_centre(teacher, read.batch(fit.shape[1], _CENTRE, draw)))
+        beyond = views(texts, around, window=geometry.window, longest=recipe.to, budget=recipe.budget)
+        longer = {*(n for n in _OCTAVES if geometry.window < n < recipe.to), recipe.to}
+        agreement = replace(agreement, teacher=teacher).and_at_length(sorted(longer), _LONG_ROWS)
+        if longer.isdisjoint(agreement.passages):
+            warnings.warn(
+                f"no held-out text is longer than the window of {geometry.window}, so nothing beyond it is measured; "
+                "give more long texts",
+                stacklevel=3,
+            )
+    before = agreement(student)
+
+    work = work_folder(target)
+    options = {"model": geometry.source, "corpus": texts.digest, "base": base, "start": str(start or "")}
+    options |= asdict(recipe)
+    del options["until"]  # where a run stops does not change what it does until then
+    keep_options(work, options)
+    lessons = Lessons(read, beyond, recipe.steps, recipe.seed)
+    done = distil(student, teacher, lessons, agreement, recipe, work, progress=progress)
+    window = recipe.to or geometry.window
+    made = Converted(target, window, done.cosine, agreement.neighbours(student), before, done.steps)
+    _save(model, student, made, original)
+    shutil.rmtree(work, ignore_errors=True)
+    if recipe.until is not None and not reached(recipe.until, done.cosine.values()):
+        warnings.warn(
+            f"the held-out cosine is {min(done.cosine.values()):.3f} after {done.steps:,} steps, below the target of "
+            f"{recipe.until}; give more steps, or more and more varied texts",
+            stacklevel=3,
+        )
+    return made
+
+
+def _earlier(teacher: Teacher, start: str | Path, base: float) -> Any:
+    """The network of an earlier conversion, to train further."""
+    student = anatomy.transformer(load(start, device=str(teacher.head.device), dtype="float32"))
+    if getattr(student.config, "longspan", None):
+        raise ConvertError(
+            f"{start} was extended; training goes on from the positions that it was trained with.",
+            "start from the conversion that was extended",
+        )
+    shapes = [
+        (config.model_type, *(getattr(config, name, None) for name in _SHAPE))
+        for config in (student.config, rotary_twin(teacher.model, base=base).model.config)
+    ]
+    if shapes[0] != shapes[1]:
+        raise ConvertError(
+            f"{start} is no conversion of this model: {', '.join(map(str, shapes[0]))} against "
+            f"{', '.join(map(str, shapes[1]))} ({', '.join(('architecture', *_SHAPE))}).",
+            "start from a folder that longspan convert made of it, or from none",
+        )
+    return student
+
+
+@torch.no_grad()
+def _centre(teacher: Teacher, ids: torch.Tensor) -> torch.Tensor:
+    """Mean of the teacher's unit vectors of passages ``[dimension]``."""
+    parts = torch.split(ids.to(teacher.head.device), _FIT)
+    vectors = [teacher.head.pool_whole(teacher.model(**whole(part)).last_hidden_state).float() for part in parts]
+    return torch.nn.functional.normalize(torch.cat(vectors), dim=-1).mean(0)
+
+
+def _check_model(model: Any) -> None:
+    """What would otherwise be found out after minutes of reading."""
+    if not anatomy.is_pipeline(model):
+        raise ConvertError(
+            f"A {type(model).__name__} makes no vectors to be distilled.", "pass a SentenceTransformer, or its folder"
+        )
+    refusals.convertible(anatomy.transformer(model), tuple(NAMES))
+    place = Head(model).device
+    if place.type == "cuda" and place.index:
+        raise ConvertError(
+            f"The model is on {place}, and a distillation runs on the first GPU.",
+            f"set CUDA_VISIBLE_DEVICES={place.index} and use cuda",
+        )
+    require("accelerate", "A distillation", "train", ConvertError)
+
+
+def _save(model: Any, student: Any, made: Converted, original: str) -> None:
+    inner = anatomy.transformer(model)
+    needed = sum(p.numel() * p.element_size() for p in student.parameters())
+    with renamed_when_whole(made.folder, needed) as partial, without_bars():
+        student.config.max_position_embeddings = made.window
+        model[0].model = student
+        try:
+            model.save(str(partial), create_model_card=False)
+        finally:
+            model[0].model = inner
+        write_limits(partial, made.window)
+        card = conversion_card(str(inner.config._name_or_path), made, original, inspect(model).window)
+        (partial / "README.md").write_text(card, encoding="utf-8")
