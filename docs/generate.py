@@ -37,6 +37,14 @@ ON_PAGES = (
     "Acc@1 on passkeys / nDCG@10 on whole FairytaleQA tales, with one standard error, without training; which models, "
     "which lengths, and what chunks give: [README](../README.md#methods)."
 )
+# Model of results/conversion.jsonl -> title of its part of the table.
+CONVERTED = {
+    "bm25": "keyword search",
+    "sentence-transformers/all-MiniLM-L6-v2": "the original",
+    "rotary-minilm": "converted, window 512",
+    "rotary-minilm-8k": "converted, then at length to 8192",
+}
+ASKED = {"qmsum": "QMSum", "fairytaleqa": "FairytaleQA", "passkey": "passkey", "needle": "needle"}
 READ = {"qmsum": "QMSum, 13,300 tokens", "fairytaleqa": "FairytaleQA, 2,700 tokens"}
 
 
@@ -49,6 +57,8 @@ def main() -> None:
     (ROOT / "docs" / "methods.md").write_text(page(scores))
     guide = ROOT / "docs" / "benchmarks.md"
     guide.write_text(between(guide.read_text(), benchmark_table(read(ROOT / "results" / "evaluation.jsonl"))))
+    guide = ROOT / "docs" / "conversion.md"
+    guide.write_text(between(guide.read_text(), conversion_table(read(ROOT / "results" / "conversion.jsonl"))))
     draw(scores["minilm.jsonl"], ROOT / "docs" / "chart.svg")
     pictures(ROOT / "docs" / "pictures")
     for guide, names in guided().items():
@@ -77,6 +87,23 @@ def reading_table(scores: list[Score]) -> str:
         f"| `{card.name}` | {card.vectors} | {card.cost} | {card.best_for} | {card.caution} |"
         for card in registry.strategies().values()
     ]
+    return "\n".join(lines)
+
+
+def conversion_table(scores: list[Score]) -> str:
+    """One row for each way to read a model's documents, nDCG@10 on each set."""
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    scores = [score for score in scores if score.metric == "ndcg_at_10" and score.depth is None]
+    for score in scores:
+        if not score.strategy.startswith("bm25 +"):
+            text = f"{score.value:.3f} ±{score.stderr:.3f}"
+            cells.setdefault((score.model, score.label), {})[score.benchmark] = text
+    counts = {score.benchmark: score.n for score in scores}
+    columns = [f"{title} (n = {counts[name]})" for name, title in ASKED.items()]
+    lines = [f"| model | read by | {' | '.join(columns)} |", "|---|---|" + "---|" * len(columns)]
+    for (model, label), found in sorted(cells.items(), key=lambda row: list(CONVERTED).index(row[0][0])):
+        row = " | ".join(found.get(name, "-") for name in ASKED)
+        lines.append(f"| {CONVERTED[model]} | `{label}` | {row} |")
     return "\n".join(lines)
 
 

@@ -50,7 +50,7 @@ def test_a_conversion_at_length_is_measured_at_length(lengthened: Any) -> None:
     card = (lengthened.folder / "README.md").read_text()
     assert f"texts of up to {TO} tokens" in card
     assert f"| 64 | 128 | {TO} |" in card
-    assert f"Beyond {WINDOW} tokens, which the original reads at most, the cosine is to" in card
+    assert f"Beyond {WINDOW} tokens the original was asked in chunks" in card
 
 
 def test_within_the_window_the_card_says_nothing_of_chunks(converted: Any) -> None:
@@ -171,3 +171,22 @@ def test_it_is_told_when_nothing_is_measured_at_length(original: str, tmp_path: 
             longspan.load(original), tmp_path / "texts.jsonl", out=tmp_path / "rotary", recipe=recipe, progress=False
         )
     assert max(made.cosine) <= WINDOW
+
+
+def test_a_window_says_up_to_where_the_original_is_trusted(original: str, texts: Path, tmp_path: Path) -> None:
+    made = convert(
+        longspan.load(original),
+        texts,
+        out=tmp_path / "short",
+        recipe=replace(RECIPE, steps=1),
+        window=32,
+        progress=False,
+    )
+    assert (made.window, list(made.cosine)) == (32, [16, 32])
+    assert longspan.inspect(str(made.folder)).window == 32
+
+
+def test_a_window_beyond_the_table_is_refused(original: str, texts: Path, tmp_path: Path) -> None:
+    told = refused(*command(original, texts, tmp_path / "out", "--window", "1000"))
+    assert f"window=1000 exceeds the {WINDOW} rows of the position table." in told
+    assert not list(tmp_path.iterdir())

@@ -69,4 +69,7 @@ def test_what_is_generated_is_current() -> None:
     measured = generate.benchmark_table(generate.read(ROOT / "results" / "evaluation.jsonl"))
     page = (ROOT / "docs" / "benchmarks.md").read_text()
     assert generate.between(page, measured) == page, "run python docs/generate.py"
+    converted = generate.conversion_table(generate.read(ROOT / "results" / "conversion.jsonl"))
+    page = (ROOT / "docs" / "conversion.md").read_text()
+    assert generate.between(page, converted) == page, "run python docs/generate.py"
     assert generate.page(scores) == (ROOT / "docs" / "methods.md").read_text(), "run python docs/generate.py"

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from longspan.cli.main import AsJson, Device, Model, Out, note, say, say_json, verb
+from longspan.cli.main import AsJson, Device, Model, Out, Window, note, say, say_json, verb
 from longspan.logs import quiet
 
 Corpus = Annotated[
@@ -37,6 +37,7 @@ def convert(
     out: Out,
     to: Longest = None,
     start: Start = None,
+    window: Window = None,
     until: Until = None,
     steps: Steps = 2000,
     budget: Budget = 2048,
@@ -71,7 +72,9 @@ def convert(
     paths: list[str | Path] = list(corpus)
     read, card = load(model, device=device), original_card(model)
     try:
-        made = run(read, paths, out=out, recipe=recipe, start=start, base=base, column=column, original=card)
+        made = run(
+            read, paths, out=out, recipe=recipe, start=start, window=window, base=base, column=column, original=card
+        )
     except KeyboardInterrupt:
         if whole := last_whole(work_folder(out)):
             note(f"checkpoints are kept in {whole.parent}; the same command goes on from {whole.name}")

@@ -39,8 +39,8 @@ own is needed. Weights are of `{source}`, not of Jina AI.
 """
 
 _BEYOND = """
-Beyond {window} tokens, which the original reads at most, the cosine is to one vector made of the vectors that it gives
-a text's chunks: about equally near to each of them.
+Beyond {window} tokens the original was asked in chunks: the cosine is to one vector made of the vectors that it gives
+them, about equally near to each.
 """
 
 
@@ -51,7 +51,7 @@ def conversion_card(source: str, made: Converted, original: str, original_window
         source: Folder or hub id of the original.
         made: What the conversion came to.
         original: The original README.md, kept below.
-        original_window: Tokens that the original reads, beyond which it is compared by its chunks.
+        original_window: Tokens up to which the original was asked in one piece.
     """
     licence = re.search(r"^license: .*\n", original, flags=re.MULTILINE)
     text = _CARD.format(

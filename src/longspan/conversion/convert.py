@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import shutil
+import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from longspan.conversion import refusals
 from longspan.conversion.agreement import Agreement, Neighbours
@@ -28,8 +30,8 @@ from longspan.storage.folder import check_target, renamed_when_whole, write_limi
 from longspan.storage.load import load
 from longspan.training.corpus import read_corpus
 from longspan.training.lessons import Lessons
-from longspan.training.passages import passages
-from longspan.training.run import Recipe, distil, frozen, reached, without_bars
+from longspan.training.passages import Passages, passages
+from longspan.training.run import Recipe, distil, frozen, in_a_row, reached, without_bars
 from longspan.training.teacher import Teacher, whole
 from longspan.training.views import check_length, piece_size, views
 
@@ -90,6 +92,7 @@ def convert(
     out: str | Path,
     recipe: Recipe | None = None,
     start: str | Path | None = None,
+    window: int | None = None,
     base: float = 1_000_000.0,
     column: str = "text",
     original: str = "",
@@ -107,6 +110,7 @@ def convert(
         out: Folder to write; must not exist. Checkpoints are kept beside it until it is written.
         recipe: How long and how to train.
         start: An earlier conversion of the same model, to go on from instead of the initialisation.
+        window: Tokens up to which the original is trusted; as many as its table has where None.
         base: Of the rotation; that of ``start`` stays.
         column: Field of the texts.
         original: Text of the original model's README.md, kept below the new one.
@@ -130,72 +134,73 @@ def convert(
     if any(weight.dtype != torch.float32 for weight in model.parameters()):
         # The student learns in float32, and what stands behind the transformer reads both it and the teacher.
         model = copy.deepcopy(model).float()
-    with frozen(model):
-        return _convert(model, corpus, target, recipe, start, base, column, original, progress)
-
-
-def _convert(
-    model: Any,
-    corpus: str | Path | Sequence[str | Path],
-    target: Path,
-    recipe: Recipe,
-    start: str | Path | None,
-    base: float,
-    column: str,
-    original: str,
-    progress: bool,
-) -> Converted:
-    geometry, head = inspect(model), Head(model)
+    geometry = inspect(model, window=window)
     if recipe.to is not None:
         check_length(recipe.to, geometry.window)
-    around = frame(model.tokenizer, None, prompt=True, mode=head.mode)
-    teacher = Teacher(anatomy.transformer(model), head, around, piece_size(geometry.window, around))
-    student = None if start is None else _earlier(teacher, start, base)
-    paths = [corpus] if isinstance(corpus, (str, Path)) else list(corpus)
-    texts, held_out = read_corpus(paths, model.tokenizer, column=column, limit=_READ).split(_HELD_OUT, recipe.seed)
-    read, unseen = (
-        passages(part, model.tokenizer, around, longest=geometry.window, budget=recipe.budget)
-        for part in (texts, held_out)
-    )
-    draw = np.random.default_rng(recipe.seed)
-    fit = read.batch(min(_FIT_TOKENS, read.longest), _FIT, draw).to(head.device)
-    if student is None:
-        student = initialise(teacher.model, fit, base=base, first=around.before[0] if around.before else None)
+    with frozen(model):
+        teacher = _teacher(model, geometry.window)
+        student = None if start is None else _earlier(teacher, start, base)
+        paths = [corpus] if isinstance(corpus, (str, Path)) else list(corpus)
+        texts, held_out = read_corpus(paths, model.tokenizer, column=column, limit=_READ).split(_HELD_OUT, recipe.seed)
+        read, unseen = (
+            passages(part, model.tokenizer, teacher.frame, longest=geometry.window, budget=recipe.budget)
+            for part in (texts, held_out)
+        )
+        draw = np.random.default_rng(recipe.seed)
+        fit = read.batch(min(_FIT_TOKENS, read.longest), _FIT, draw).to(teacher.head.device)
+        if student is None:
+            first = teacher.frame.before[0] if teacher.frame.before else None
+            student = initialise(teacher.model, fit, base=base, first=first)
+        beyond = None
+        if recipe.to is not None:
+            teacher = replace(teacher, centre=_centre(teacher, read.batch(fit.shape[1], _CENTRE, draw)))
+            beyond = views(texts, teacher.frame, window=geometry.window, longest=recipe.to, budget=recipe.budget)
+        agreement = _agreement(teacher, unseen, geometry.window, recipe)
+        before = agreement(student)
+        if progress:
+            tqdm.write(f"before the first step, held-out cosine  {in_a_row(before)}", file=sys.stderr)
 
-    lengths = [n for n in (*_OCTAVES, geometry.window) if n <= unseen.longest] or [unseen.longest]
-    agreement = Agreement.of(teacher, unseen, sorted(set(lengths)), _ROWS, recipe.seed)
-    beyond = None
-    if recipe.to is not None:
-        teacher = replace(teacher, centre=_centre(teacher, read.batch(fit.shape[1], _CENTRE, draw)))
-        beyond = views(texts, around, window=geometry.window, longest=recipe.to, budget=recipe.budget)
-        longer = {*(n for n in _OCTAVES if geometry.window < n < recipe.to), recipe.to}
-        agreement = replace(agreement, teacher=teacher).and_at_length(sorted(longer), _LONG_ROWS)
-        if longer.isdisjoint(agreement.passages):
-            warnings.warn(
-                f"no held-out text is longer than the window of {geometry.window}, so nothing beyond it is measured; "
-                "give more long texts",
-                stacklevel=3,
-            )
-    before = agreement(student)
-
-    work = work_folder(target)
-    options = {"model": geometry.source, "corpus": texts.digest, "base": base, "start": str(start or "")}
-    options |= asdict(recipe)
-    del options["until"]  # where a run stops does not change what it does until then
-    keep_options(work, options)
-    lessons = Lessons(read, beyond, recipe.steps, recipe.seed)
-    done = distil(student, teacher, lessons, agreement, recipe, work, progress=progress)
-    window = recipe.to or geometry.window
-    made = Converted(target, window, done.cosine, agreement.neighbours(student), before, done.steps)
-    _save(model, student, made, original)
+        work = work_folder(target)
+        options = {"model": geometry.source, "window": geometry.window, "corpus": texts.digest, "base": base}
+        options |= {"start": str(start or ""), **asdict(recipe)}
+        del options["until"]  # where a run stops does not change what it does until then
+        keep_options(work, options)
+        lessons = Lessons(read, beyond, recipe.steps, recipe.seed)
+        done = distil(student, teacher, lessons, agreement, recipe, work, progress=progress)
+        longest = recipe.to or geometry.window
+        made = Converted(target, longest, done.cosine, agreement.neighbours(student), before, done.steps)
+        _save(model, student, made, conversion_card(geometry.source, made, original, geometry.window))
     shutil.rmtree(work, ignore_errors=True)
     if recipe.until is not None and not reached(recipe.until, done.cosine.values()):
         warnings.warn(
             f"the held-out cosine is {min(done.cosine.values()):.3f} after {done.steps:,} steps, below the target of "
             f"{recipe.until}; give more steps, or more and more varied texts",
-            stacklevel=3,
+            stacklevel=2,
         )
     return made
+
+
+def _teacher(model: Any, window: int) -> Teacher:
+    head = Head(model)
+    around = frame(model.tokenizer, None, prompt=True, mode=head.mode)
+    return Teacher(anatomy.transformer(model), head, around, piece_size(window, around))
+
+
+def _agreement(teacher: Teacher, unseen: Passages, window: int, recipe: Recipe) -> Agreement:
+    """What to measure a student by: octaves up to the window and, where it is trained at length, up to that."""
+    lengths = [n for n in (*_OCTAVES, window) if n <= unseen.longest] or [unseen.longest]
+    within = Agreement.of(teacher, unseen, sorted(set(lengths)), _ROWS, recipe.seed)
+    if recipe.to is None:
+        return within
+    longer = {*(n for n in _OCTAVES if window < n < recipe.to), recipe.to}
+    both = within.and_at_length(sorted(longer), _LONG_ROWS)
+    if longer.isdisjoint(both.passages):
+        warnings.warn(
+            f"no held-out text is longer than the window of {window}, so nothing beyond it is measured; "
+            "give more long texts",
+            stacklevel=3,
+        )
+    return both
 
 
 def _earlier(teacher: Teacher, start: str | Path, base: float) -> Any:
@@ -243,7 +248,7 @@ def _check_model(model: Any) -> None:
     require("accelerate", "A distillation", "train", ConvertError)
 
 
-def _save(model: Any, student: Any, made: Converted, original: str) -> None:
+def _save(model: Any, student: Any, made: Converted, card: str) -> None:
     inner = anatomy.transformer(model)
     needed = sum(p.numel() * p.element_size() for p in student.parameters())
     with renamed_when_whole(made.folder, needed) as partial, without_bars():
@@ -254,5 +259,4 @@ def _save(model: Any, student: Any, made: Converted, original: str) -> None:
         finally:
             model[0].model = inner
         write_limits(partial, made.window)
-        card = conversion_card(str(inner.config._name_or_path), made, original, inspect(model).window)
         (partial / "README.md").write_text(card, encoding="utf-8")

@@ -127,6 +127,11 @@ def reached(until: float | None, cosines: Iterable[float]) -> bool:
     return until is not None and min(cosines, default=0.0) >= until
 
 
+def in_a_row(cosines: Mapping[int, float]) -> str:
+    """Cosines by length as a line of text."""
+    return "  ".join(f"{length}: {cosine:.4f}" for length, cosine in cosines.items())
+
+
 def load_weights(student: Any, checkpoint: Path) -> None:
     """Give a student the weights of a checkpoint.
 

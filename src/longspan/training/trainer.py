@@ -16,7 +16,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from longspan.errors import ConvertError
 from longspan.training.lessons import Lessons
-from longspan.training.run import COSINE, Recipe, load_weights, reached
+from longspan.training.run import COSINE, Recipe, in_a_row, load_weights, reached
 from longspan.training.teacher import Teacher
 
 
@@ -145,6 +145,6 @@ class _Watch(TrainerCallback):
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **told: Any) -> None:
         metrics: dict[str, float] = told["metrics"]
-        row = "  ".join(f"{name.removeprefix(COSINE)}: {value:.4f}" for name, value in metrics.items())
+        row = in_a_row({int(name.removeprefix(COSINE)): value for name, value in metrics.items()})
         self.tell(f"step {state.global_step}, held-out cosine  {row}")
         control.should_training_stop |= reached(self.recipe.until, metrics.values())
