@@ -22,6 +22,7 @@ _HOMES = {
     "LongspanError": "errors",
     "Plan": "planning",
     "PlanError": "errors",
+    "Recipe": "training.run",
     "Score": "evaluation.score",
     "SeamError": "errors",
     "SpecError": "errors",
