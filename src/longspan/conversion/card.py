@@ -60,7 +60,7 @@ def conversion_card(source: str, made: Converted, original: str, original_window
         licence=licence.group() if licence else "",
         steps=made.steps,
         window=made.window,
-        longer=16 * made.window,
+        longer=4 * made.window,
         lengths=" | ".join(map(str, made.cosine)),
         rule="---|" * len(made.cosine),
         rows="\n".join(

@@ -76,7 +76,7 @@ class Converted:
     @property
     def measured(self) -> dict[str, dict[int, float]]:
         """Each measure by length under the name that readers see."""
-        return {"cosine, initialised": self.before, "cosine": self.cosine}
+        return {"cosine before training": self.before, "cosine": self.cosine}
 
     @property
     def same_neighbour(self) -> str:
