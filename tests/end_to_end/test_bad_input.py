@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import longspan
-from longspan.storage import save as saving
+from longspan.storage import folder
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -33,7 +33,7 @@ def test_an_existing_folder_is_refused(longer: object, tmp_path: Path) -> None:
 
 def test_a_full_disk_is_told_before_writing(longer: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")(100, 93, 7)
-    monkeypatch.setattr(saving.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(folder.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(longspan.StorageError, match=r"needs \d\d,\d\d\d,\d\d\d bytes, and 7 are free"):
         longspan.save(longer, tmp_path / "longer")
     assert list(tmp_path.iterdir()) == []
