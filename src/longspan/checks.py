@@ -41,6 +41,12 @@ def check_model(geometry: Geometry) -> None:
         )
 
 
+def _or_convert(made: Plan) -> str:
+    """What makes an encoder with a table take any method."""
+    learned = made.geometry.encoding == "learned" and made.geometry.role == "encoder"
+    return "; longspan convert gives BERT-family encoders rotary positions" if learned else ""
+
+
 def _kind(geometry: Geometry) -> str:
     return "none that longspan knows" if geometry.encoding == "none" else f"{geometry.encoding} ones"
 
@@ -73,7 +79,7 @@ def check_methods(made: Plan) -> None:
             raise PlanError(
                 f"{spec.short([method])} needs {' or '.join(ENCODINGS[family])} positions; "
                 f"this {geometry.architecture} has {_kind(geometry)}.",
-                f"these apply: {', '.join(names)}" if names else "no method here applies to it",
+                (f"these apply: {', '.join(names)}" if names else "no method here applies to it") + _or_convert(made),
             )
     if geometry.encoding == "learned" and made.length > geometry.window and "tables" not in owners:
         raise PlanError(

@@ -231,3 +231,10 @@ DAMAGE = {
 def test_a_damaged_plan_is_a_plan_error(damage) -> None:
     with pytest.raises(PlanError, match="cannot be read"):
         Plan.from_json(damage(plan(ROPE, "yarn", 8192).to_json()))
+
+
+@pytest.mark.parametrize(("role", "told"), [("encoder", True), ("decoder", False)])
+def test_who_asks_for_a_rotary_method_on_an_encoders_table_is_told_of_convert(role: str, told: bool) -> None:
+    with pytest.raises(PlanError) as refused:
+        plan(cases.learned(512, role=role), "ntk", 4096)
+    assert ("longspan convert" in refused.value.hint) is told
