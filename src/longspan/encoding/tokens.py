@@ -138,16 +138,7 @@ def tokenise(
     """Tokenise texts at once, in parallel, each with the prompt in front of it as the model saw it in training."""
     if not texts:
         return []
-    # verbose=False: the tokenizer would warn that texts exceed a limit that the strategy takes care of.
-    batch = tokenizer(
-        [prompt + text for text in texts],
-        add_special_tokens=False,
-        truncation=False,
-        padding=False,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-        verbose=False,
-    )
+    batch = uncut(tokenizer, [prompt + text for text in texts])
     found = []
     for place, (text, ids) in enumerate(zip(texts, batch["input_ids"], strict=True)):
         encoding = batch.encodings[place] if batch.encodings else None
@@ -155,6 +146,19 @@ def tokenise(
         offsets = _Offsets(encoding, first, len(ids) - first, len(prompt)) if encoding is not None else None
         found.append(Tokenised(Text(text, len(ids) - first, offsets, spans[place]), ids[first:], ids[:first]))
     return found
+
+
+def uncut(tokenizer: Any, texts: Sequence[str]) -> Any:
+    """The tokenizer's batch of texts of any length: nothing is added, nothing cut."""
+    return tokenizer(
+        list(texts),
+        add_special_tokens=False,
+        truncation=False,
+        padding=False,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        verbose=False,  # it would warn of texts that exceed a limit, which is the caller's care
+    )
 
 
 class _Offsets(Sequence[Span]):

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from longspan.encoding.files.pieces import Limits
 from longspan.encoding.files.rows import Columns
 from longspan.encoding.files.shards import Reader, files, scan
+from longspan.encoding.tokens import uncut
 from longspan.errors import ConvertError, EncodeError
 
 FEW = 500_000
@@ -140,7 +141,8 @@ def read_corpus(
     with tqdm(desc="read", unit="tok", unit_scale=True, delay=5, disable=None) as bar:
         for batch in _batches(_texts(paths, column)):
             language.see([piece for _, piece in batch])
-            for (document, _), found in zip(batch, _ids(tokenizer, [piece for _, piece in batch]), strict=True):
+            made = uncut(tokenizer, [piece for _, piece in batch])["input_ids"]
+            for (document, _), found in zip(batch, made, strict=True):
                 sizes += [0] * (document + 1 - len(sizes))
                 sizes[document] += len(found)
                 ids.extend(found)
@@ -188,7 +190,7 @@ class _Language:
         words = [word for piece in pieces[::step] for word in _WORD.findall(piece[:size])]
         if not words:
             return
-        (ids,) = _ids(self._tokenizer, [" ".join(words)])
+        (ids,) = uncut(self._tokenizer, [" ".join(words)])["input_ids"]
         syllables = sum(len(_SYLLABIC.findall(word)) for word in words)
         self._syllables += syllables
         self._letters += sum(map(len, words)) - syllables
@@ -255,21 +257,6 @@ def pieces(text: str, size: int = _PIECE) -> Iterator[str]:
         start = cut
     if start < len(text):
         yield text[start:]
-
-
-def _ids(tokenizer: Any, texts: list[str]) -> list[list[int]]:
-    # verbose=False: the tokenizer would warn that texts exceed the window; the training cuts its own.
-    batch = tokenizer(
-        texts,
-        add_special_tokens=False,
-        truncation=False,
-        padding=False,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-        verbose=False,
-    )
-    found: list[list[int]] = batch["input_ids"]
-    return found
 
 
 def _corpus(tokens: np.ndarray, sizes: np.ndarray) -> Corpus:
