@@ -10,8 +10,9 @@ from typing import Any
 from longspan import spec
 from longspan.errors import PlanError, SeamError
 from longspan.geometry import Geometry
+from longspan.identity import identity
 from longspan.inspection import inspect
-from longspan.outcomes import fingerprint, recall
+from longspan.outcomes import recall
 from longspan.planning import Methods, Plan, plan
 from longspan.seams import anatomy, frequencies, limits, positions, queries, rotation, scale, slopes, table
 
@@ -95,7 +96,7 @@ def automatic(model: Any, to: int, *, window: int | None = None) -> tuple[str, s
     Raises:
         PlanError: No method fits.
     """
-    if found := recall(fingerprint(model), to):
+    if found := recall(identity(model), to):
         return found["method"], f"chosen by compare on {found.get('date')} as {found.get('why')}"
     geometry = inspect(model, window=window)
     rule = spec.short(plan(geometry, None, to).methods) or "none"

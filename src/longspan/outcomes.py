@@ -1,14 +1,11 @@
-"""What was found out about a model and need not be found out again: its fingerprint, and the method that won."""
+"""What was found out about a model and need not be found out again: the method that won."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from pathlib import Path
 from typing import Any
-
-_CALLED = ("truncation", "padding")
 
 
 def cache_folder() -> Path:
@@ -17,27 +14,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("LONGSPAN_CACHE") or Path(home) / "longspan")
 
 
-def fingerprint(model: Any) -> str:
-    """SHA-256 of a model: its modules, weights and tokenizer."""
-    import torch
-
-    digest = hashlib.sha256(repr(model).encode())
-    for name, tensor in model.state_dict().items():
-        data = tensor.detach().cpu().contiguous()
-        digest.update(f"{name} {data.dtype} {tuple(data.shape)}".encode())
-        digest.update(data.flatten().view(torch.uint8).numpy().data)
-    backend = getattr(getattr(model, "tokenizer", None), "backend_tokenizer", None)
-    if backend:  # without what the last call set: where it cut and how it padded
-        rules = {name: part for name, part in json.loads(backend.to_str()).items() if name not in _CALLED}
-        digest.update(json.dumps(rules, sort_keys=True).encode())
-    return digest.hexdigest()
-
-
 def remember(model: str, to: int, outcome: dict[str, Any]) -> Path:
     """Keep what a comparison chose.
 
     Args:
-        model: ``fingerprint`` of the model.
+        model: ``identity`` of the model.
         to: Target length [tokens].
         outcome: At least ``method``, ``why`` and ``date``.
 

@@ -21,7 +21,8 @@ from longspan.evaluation.compare import Comparison, compare
 from longspan.evaluation.race import Race
 from longspan.evaluation.score import Score, read
 from longspan.extension import automatic
-from longspan.outcomes import fingerprint, recall
+from longspan.identity import identity
+from longspan.outcomes import recall
 from tests.laws.cases import fresh
 
 
@@ -71,7 +72,7 @@ def test_what_was_chosen_is_taken_up_by_auto(language: Any) -> None:
         assert plan_of(language).methods == wanted
     path = next((Path(longspan.outcomes.cache_folder()) / "compare").iterdir())
     path.write_text("{")
-    assert recall(fingerprint(language), 64) is None
+    assert recall(identity(language), 64) is None
 
 
 def test_a_comparison_goes_on_from_its_scores(language: Any) -> None:

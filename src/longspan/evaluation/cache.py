@@ -51,7 +51,7 @@ class VectorCache:
 
         Args:
             encoder: What encodes; one that is extended must be so meanwhile.
-            model: ``fingerprint`` of its model without what extends it.
+            model: ``identity`` of its model without what extends it.
             texts: Any length.
             progress: Title of a progress bar on stderr, "" for none.
 

@@ -18,8 +18,9 @@ from longspan.evaluation.run import collect
 from longspan.evaluation.score import DRIFT, Score
 from longspan.evaluation.statistics import Interval
 from longspan.geometry import Geometry
+from longspan.identity import identity
 from longspan.inspection import inspect
-from longspan.outcomes import fingerprint, remember
+from longspan.outcomes import remember
 from longspan.planning import plan
 from longspan.seams import anatomy
 
@@ -224,7 +225,7 @@ def _result(race: Race, left: Sequence[str], screened: dict[str, float], quick: 
     folder = f"{Path(race.name).name}-{race.to}"
     command = f'longspan extend {race.name} --to {race.to} --method "{best}" --out {folder}'
     outcome = {"method": best, "why": why, "date": datetime.now(timezone.utc).date().isoformat(), "model": race.name}
-    remember(fingerprint(race.model), race.to, outcome)
+    remember(identity(race.model), race.to, outcome)
     return Comparison(
         race.name, race.to, best, why, command, contenders, screened, race.refused, ladder, names, race.scores
     )

@@ -21,8 +21,8 @@ from longspan.evaluation.sampling import quick_lengths, sample
 from longspan.evaluation.score import Score
 from longspan.evaluation.search import Dense, Hybrid
 from longspan.extension import plan_of
+from longspan.identity import identity
 from longspan.inspection import inspect
-from longspan.outcomes import fingerprint
 from longspan.planning import plan
 from longspan.seams import anatomy
 
@@ -145,7 +145,7 @@ def _searches(
         ladder = [replace(one, window=geometry.window) for one in ladder]
     longer = [None] if extension and strategies is None else plans
     read = [*((one, None) for one in ladder), *((as_strategy("extend"), made) for made in longer)]
-    own = fingerprint(model)
+    own = identity(model)
     dense = [Dense(model, strategy, made, options, cache, own) for strategy, made in read]
     if not bm25:
         return [*dense]
