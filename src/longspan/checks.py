@@ -19,7 +19,7 @@ def check_model(geometry: Geometry) -> None:
     """Refuse a model whose positions cannot be extended.
 
     Raises:
-        PlanError: It is extended already, never looks past its window, or switches maps by itself.
+        PlanError: It is extended already, has no window, never looks past it, or switches maps by itself.
     """
     if geometry.extended:
         raise PlanError(
@@ -27,6 +27,8 @@ def check_model(geometry: Geometry) -> None:
             f"by {geometry.extended.get('methods')}.",
             f"extend the original, {geometry.extended.get('geometry', {}).get('source') or 'or call restore first'}",
         )
+    if geometry.window < 2:
+        raise PlanError("A window of 1 token has no distances to extend.", "give the trained length as window")
     if geometry.reach is not None and geometry.reach <= geometry.window:
         raise PlanError(
             f"No attention layer looks back further than {geometry.reach} tokens, so no distance leaves the window.",

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import re
 from typing import Any
+
+
+_FACT, _HINT, _WORD = 480, 800, 240
+"""Characters of a fact, of a hint, which may list all that is known, and of what stands between two spaces."""
+_LONG = re.compile(rf"\S{{{_WORD + 1},}}")
 
 
 class LongspanError(Exception):
     """Any error that longspan raises on purpose.
+
+    What does not print is escaped, and what is long is cut in its middle: facts and hints quote what users and
+    files gave, and that may be of any length.
 
     Args:
         fact: What is wrong, one sentence, with the numbers.
@@ -15,9 +24,12 @@ class LongspanError(Exception):
     """
 
     def __init__(self, fact: str, hint: str = "") -> None:
-        super().__init__(f"{fact}\nhint: {hint}" if hint else fact)
-        self.fact = fact
-        self.hint = hint
+        self.fact = _cut(fact, _FACT)
+        self.hint = _cut(hint, _HINT)
+        super().__init__(self.fact, self.hint)
+
+    def __str__(self) -> str:
+        return f"{self.fact}\nhint: {self.hint}" if self.hint else self.fact
 
 
 class CardError(LongspanError):
@@ -56,6 +68,14 @@ class ConvertError(LongspanError):
     """A model cannot be converted, or its distillation cannot go on."""
 
 
+def shown(value: object) -> str:
+    """A value as an error quotes it, whatever it is."""
+    try:
+        return repr(value)
+    except Exception:  # a number of many digits, or whatever its class does
+        return f"a {type(value).__name__}"
+
+
 def require(module: str, needed_for: str, extra: str, kind: type[LongspanError] = BenchmarkError) -> Any:
     """A module of a package that longspan does not install by itself.
 
@@ -73,3 +93,17 @@ def require(module: str, needed_for: str, extra: str, kind: type[LongspanError] 
     except ImportError as error:
         package = error.name or module.split(".")[0]
         raise kind(f"{needed_for} needs {package}.", f"pip install 'longspan[{extra}]'") from None
+
+
+def _cut(text: str, most: int) -> str:
+    """One line of text that prints, and is not longer than it is of use."""
+    if len(text) > 2 * most:  # before anything takes time in proportion
+        text = _middle_out(text, most)
+    text = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+    text = _LONG.sub(lambda found: _middle_out(found[0], _WORD), text)
+    return _middle_out(text, most) if len(text) > most else text
+
+
+def _middle_out(text: str, most: int) -> str:
+    told = f" [... {len(text) - most:,} characters ...] "
+    return f"{text[: 2 * most // 3]}{told}{text[-most // 3 :]}"

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, NoReturn
 
 from longspan.errors import InspectError
+from longspan.values import declared, fitted
 
 Role = Literal["encoder", "decoder"]
 Encoding = Literal["learned", "rope", "alibi", "relative", "none"]
+
+MAX_LENGTH = 2**24
+"""Longest window and target [tokens]; the longest published is ten million (Llama 4). Plans hold positions in memory."""
+MAX_FACTOR = 1024
+"""Largest extension accepted; the largest published one is 512 (LongRoPE, 4k to 2048k)."""
+_MOST = {
+    **dict.fromkeys(("window", "reads", "reach"), MAX_LENGTH),
+    **dict.fromkeys(("layers", "heads", "kv_heads", "pad_offset"), 2**14),
+    **dict.fromkeys(("head_dim", "hidden", "rotary_dim"), 2**20),
+    "parameters": 2**50,
+}
+"""Counts are bounded before anything of their size is made."""
+_MAY_BE_NONE_OF = ("parameters", "pad_offset", "rotary_dim", "reach")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +57,9 @@ class Geometry:
         reach: Tokens the widest attention layer looks back, None when unlimited.
         extended: The plan an extended checkpoint carries, as JSON data.
         source: Folder or hub id it was read from.
+
+    Raises:
+        InspectError: A field is of another type or out of range, or two disagree.
     """
 
     architecture: str
@@ -71,6 +88,37 @@ class Geometry:
     reach: int | None = None
     extended: dict[str, Any] | None = None
     source: str = ""
+
+    def __post_init__(self) -> None:
+        """Check types, ranges, and that sizes agree."""
+        for name, hint in declared(type(self)).items():
+            try:
+                object.__setattr__(self, name, value := fitted(getattr(self, name), hint))
+            except ValueError as wanted:
+                self._refuse(f"{name}={getattr(self, name)!r} is no {wanted} in range")
+            least = 0 if name in _MAY_BE_NONE_OF else 1
+            if name in _MOST and value is not None and not least <= value <= _MOST[name]:
+                self._refuse(f"{name}={value} is not in {least}..{_MOST[name]}")
+        if self.reads > self.window:
+            self._refuse(f"it reads {self.reads} tokens of a window of {self.window}")
+        if self.encoding == "rope":
+            self._check_rotation()
+        if self.extended is not None:
+            told = (self.extended.get("methods"), self.extended.get("length"))
+            if not isinstance(told[0], str) or not isinstance(told[1], int):
+                self._refuse(f"the plan it carries names methods={told[0]!r} and length={told[1]!r}")
+
+    def _check_rotation(self) -> None:
+        if self.rotary_dim != 2 * len(self.inv_freq) or not 0 < self.rotary_dim <= self.head_dim:
+            self._refuse(f"{self.rotary_dim} of {self.head_dim} channels rotate at {len(self.inv_freq)} frequencies")
+        if self.base <= 1 or self.attention_factor <= 0 or min(self.inv_freq) < 0:
+            numbers = f"base={self.base:g}, attention_factor={self.attention_factor:g}"
+            self._refuse(f"{numbers} and frequencies down to {min(self.inv_freq):g} give no rotation")
+
+    def _refuse(self, fact: str) -> NoReturn:
+        raise InspectError(
+            f"The geometry of {self.source!r} cannot be: {fact}.", "correct the configuration that it was read from"
+        )
 
     @property
     def rope_type(self) -> str:
@@ -117,17 +165,17 @@ class Geometry:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Geometry:
+    def from_json(cls, data: Any) -> Geometry:
         """Read JSON data.
 
         Raises:
-            InspectError: A field is missing or unknown.
+            InspectError: A field is missing, unknown, or not what `Geometry` accepts.
         """
-        known = {f.name for f in fields(cls)}
-        if unknown := sorted(data.keys() - known):
+        if not isinstance(data, dict):
+            raise InspectError(f"A {type(data).__name__} is no geometry.", "run `longspan inspect` again")
+        if unknown := sorted(map(str, data.keys() - declared(cls).keys())):
             raise InspectError(f"Geometry has no field {', '.join(unknown)}.", "it was written by a newer longspan")
-        listed = {name: tuple(data.get(name, ())) for name in ("inv_freq", "layer_types")}
         try:
-            return cls(**{**data, **listed})
+            return cls(**data)
         except TypeError as error:
             raise InspectError(f"The geometry is incomplete: {error}.", "run `longspan inspect` again") from None

@@ -14,18 +14,16 @@ from torch import Tensor
 from longspan import distances, promises, registry, spec
 from longspan.checks import check_methods, check_model
 from longspan.description import describe
-from longspan.errors import InspectError, PlanError
+from longspan.errors import InspectError, PlanError, shown
 from longspan.families import Frequencies, Range, family_of
-from longspan.geometry import Geometry
+from longspan.geometry import MAX_FACTOR, MAX_LENGTH, Geometry
+from longspan.values import is_number
 
 if TYPE_CHECKING:
     from longspan.card import MethodCard
 
 DEFAULTS = {"learned": "tile", "rope": "yarn", "alibi": "alibi_interpolation", "none": "none"}
 """What is used when no method is named, by position encoding."""
-
-MAX_FACTOR = 1024
-"""Largest extension accepted; the largest published one is 512 (LongRoPE, 4k to 2048k)."""
 
 Methods = str | object | Sequence[object] | None
 
@@ -164,6 +162,11 @@ class Plan:
         if method is None or self.factor == 1:
             return Frequencies(torch.tensor(geometry.inv_freq, dtype=torch.float64))
         new: Frequencies = method.frequencies(geometry, self.factor, length)
+        if new.inv_freq.shape != (len(geometry.inv_freq),) or not bool(new.inv_freq.isfinite().all()):
+            raise PlanError(
+                f"{spec.short([method])} gives no number for each of the {len(geometry.inv_freq)} rotary pairs.",
+                "change its parameters",
+            )
         return new
 
     @property
@@ -244,12 +247,23 @@ class Plan:
         """Read JSON data and check it again.
 
         Raises:
-            PlanError: A key is missing.
+            PlanError: A key is missing or of another type, or the plan does not fit itself.
+            SpecError: It names a method, or a parameter of one, that is not known here.
         """
+        if not isinstance(data, dict):
+            raise _unreadable(f"it is a {type(data).__name__}")
+        methods, length = data.get("methods"), data.get("length")
+        if not isinstance(methods, str) or not isinstance(length, int):
+            raise _unreadable(f"it has methods={methods!r} and length={length!r}")
         try:
-            return plan(Geometry.from_json(data["geometry"]), data["methods"], int(data["length"]))
-        except (AttributeError, KeyError, TypeError, ValueError, InspectError) as error:
-            raise PlanError(f"The stored plan cannot be read: {error!r}.", "extend the model again") from error
+            geometry = Geometry.from_json(data.get("geometry"))
+        except InspectError as error:
+            raise _unreadable(error.fact) from error
+        return plan(geometry, methods, length)
+
+
+def _unreadable(fact: str) -> PlanError:
+    return PlanError(f"The stored plan cannot be read: {fact.rstrip('.')}.", "extend the model again")
 
 
 def plan(geometry: Geometry, methods: Methods = None, length: int = 0) -> Plan:
@@ -268,8 +282,8 @@ def plan(geometry: Geometry, methods: Methods = None, length: int = 0) -> Plan:
         >>> plan(inspect("sentence-transformers/all-MiniLM-L6-v2"), "interpolate + log_n", 4096).short_inputs
         'adaptive'
     """
-    if not isinstance(length, int) or isinstance(length, bool):
-        raise PlanError(f"The target must be a whole number of tokens, not {length!r}.", "write to=4096")
+    if not isinstance(length, int) or not is_number(length):
+        raise PlanError(f"The target must be a whole number of tokens, not {shown(length)}.", "write to=4096")
     if length < geometry.window:
         raise PlanError(
             f"The target of {length} tokens is below the trained window of {geometry.window}.",
@@ -280,6 +294,8 @@ def plan(geometry: Geometry, methods: Methods = None, length: int = 0) -> Plan:
             f"The target of {length} tokens is {length / geometry.window:g} times the window of {geometry.window}.",
             f"ask for at most {MAX_FACTOR * geometry.window}",
         )
+    if length > MAX_LENGTH:
+        raise PlanError(f"A target of {length} tokens is out of reach.", f"ask for at most {MAX_LENGTH}")
     made = Plan(geometry, _resolve(methods, geometry), length)
     check_model(geometry)
     check_methods(made)

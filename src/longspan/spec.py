@@ -6,15 +6,18 @@ import ast
 import re
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 from longspan import registry
 from longspan.card import Card, MethodCard
 from longspan.errors import LongspanError, SpecError
+from longspan.values import declared, fitted
 
 # A dash in a name; what is quoted, such as a path, is matched as a whole and kept.
 _DASH = re.compile(r"""'[^']*'|"[^"]*"|(?<=[A-Za-z])-(?=[A-Za-z])""")
 _CONSTANTS = {"true": True, "false": False, "none": None}
+_LONGEST = 2**16
+"""Characters of a specification: thousands of factors fit, and no parser is brought to its end."""
 
 
 def parse(text: str, kind: type[Card] = MethodCard) -> tuple[Any, ...]:
@@ -35,6 +38,8 @@ def parse(text: str, kind: type[Card] = MethodCard) -> tuple[Any, ...]:
         >>> parse("yarn(beta_fast=16) + tile")
         (YaRN(beta_fast=16.0, beta_slow=1.0, truncate=True), Tile())
     """
+    if len(text) > _LONGEST:
+        raise SpecError(f"A text of {len(text):,} characters is not a specification.", f"write at most {_LONGEST:,}")
     try:
         tree = ast.parse(_DASH.sub(lambda found: "_" if found[0] == "-" else found[0], text.strip()), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -75,11 +80,11 @@ def _build(node: ast.expr, text: str, kind: type[Card]) -> Any:
     if not isinstance(call.func, ast.Name) or call.args or any(k.arg is None for k in call.keywords):
         raise SpecError(f"{text!r} is not a specification.", "write name(parameter=value) + name")
     component = registry.load(call.func.id, kind)
-    hints = get_type_hints(component)
+    hints = declared(component)
     values: dict[str, Any] = {}
     for keyword in call.keywords:
         name = str(keyword.arg)
-        if name not in {field.name for field in fields(component)}:
+        if name not in hints:
             known = ", ".join(f"{f.name}={f.default!r}" for f in fields(component)) or "none"
             raise SpecError(f"{call.func.id} has no parameter {name!r}.", f"its parameters are: {known}")
         if name in values:
@@ -103,29 +108,9 @@ def _value(node: ast.expr) -> Any:
 
 
 def _checked(name: str, value: Any, hint: Any) -> Any:
-    accepted = get_args(hint) if get_origin(hint) in (Union, type(int | str)) else (hint,)
-    for option in accepted:
-        plain_type = get_origin(option) or option
-        if str(plain_type) == "typing.Literal":
-            if value in get_args(option):
-                return value
-        elif plain_type is float:
-            if _is_number(value):
-                return float(value)
-        elif plain_type is tuple and isinstance(value, (tuple, list)):
-            return tuple(value)
-        elif isinstance(value, plain_type) and not (plain_type is int and isinstance(value, bool)):
-            return value
-    wanted = " or ".join(word for option in accepted for word in _words(option))
-    raise SpecError(f"{name} takes {wanted}, got {value!r}.", f"write {name.split('(')[0]}(...) with such a value")
-
-
-def _is_number(value: Any) -> bool:
-    # Not infinite either: its repr would not parse back.
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 10.0**300
-
-
-def _words(option: Any) -> list[str]:
-    if str(get_origin(option)) == "typing.Literal":
-        return [repr(choice) for choice in get_args(option)]
-    return ["none" if option is type(None) else str(getattr(option, "__name__", option))]
+    try:
+        return fitted(value, hint)
+    except ValueError as wanted:
+        raise SpecError(
+            f"{name} takes {wanted}, got {value!r}.", f"write {name.split('(')[0]}(...) with such a value"
+        ) from None

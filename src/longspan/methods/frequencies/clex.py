@@ -13,7 +13,7 @@ from torch import Tensor
 
 from longspan.errors import PlanError, require
 from longspan.families import Frequencies
-from longspan.geometry import Geometry
+from longspan.geometry import MAX_FACTOR, Geometry
 from longspan.methods.frequencies._dynamic import check_step, with_base_times
 from longspan.methods.frequencies._weights import read_tensors
 
@@ -62,9 +62,9 @@ class CLEX:
     step: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a range of t that does not begin."""
-        if self.max_factor < 1:
-            raise PlanError(f"clex(max_factor={self.max_factor}) ends before t = 1.", "the release has 16")
+        """Refuse a range of t that does not begin, or that no target needs."""
+        if not 1 <= self.max_factor <= MAX_FACTOR:
+            raise PlanError(f"clex(max_factor={self.max_factor}) is not in 1..{MAX_FACTOR}.", "the release has 16")
         check_step("clex", self.step)
 
     def reach(self, geometry: Geometry, target: int) -> int:
