@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import nn
 
 from longspan.errors import InspectError
 from longspan.geometry import Encoding, Geometry, Role
+from longspan.jsons import parse
 from longspan.seams import anatomy, slopes
 from longspan.sources import locate
 
@@ -80,7 +80,7 @@ def _json(source: str, name: str) -> dict[str, Any]:
     path = cached_file(
         source, name, _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False
     )
-    data = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
+    data = parse(Path(path).read_bytes()) if path else {}
     return data if isinstance(data, dict) else {}
 
 

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from longspan.jsons import parse
+
 
 def cache_folder() -> Path:
     """Where longspan keeps what it need not compute twice: LONGSPAN_CACHE, or the user's cache folder."""
@@ -36,7 +38,7 @@ def remember(model: str, to: int, outcome: dict[str, Any]) -> Path:
 def recall(model: str, to: int) -> dict[str, Any] | None:
     """What a comparison chose for this model and length, None where there was none."""
     try:
-        found = json.loads(_place(model, to).read_text(encoding="utf-8"))
+        found = parse(_place(model, to).read_bytes())
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) and isinstance(found.get("method"), str) else None

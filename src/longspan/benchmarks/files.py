@@ -10,6 +10,7 @@ from typing import Any
 
 from longspan.benchmarks.tasks import Retrieval
 from longspan.errors import BenchmarkError
+from longspan.jsons import parse
 
 _LONE = re.compile("[\ud800-\udfff]")  # JSON can write it, no tokenizer can read it
 
@@ -85,8 +86,8 @@ def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            row = parse(line)
+        except ValueError as error:
             raise bad_line(path, number, f"not JSON ({error})") from None
         if not isinstance(row, dict):
             raise bad_line(path, number, "not a JSON object")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from longspan.errors import ConvertError, StorageError
+from longspan.jsons import parse
 from longspan.training.run import last_whole
 
 
@@ -25,7 +26,7 @@ def keep_options(work: Path, options: dict[str, Any]) -> None:
     kept = work / "run.json"
     if last_whole(work):
         try:
-            before = json.loads(kept.read_text(encoding="utf-8"))
+            before = parse(kept.read_bytes())
             changed = [name for name in options if before.get(name) != options[name]]
         except (OSError, ValueError, AttributeError):
             raise ConvertError(

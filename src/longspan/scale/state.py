@@ -23,6 +23,7 @@ from longspan.encoding.files.merge import Target
 from longspan.encoding.files.parts import write_whole
 from longspan.encoding.files.shards import Shard
 from longspan.errors import EncodeError
+from longspan.jsons import parse
 
 
 def fingerprint(about: dict[str, Any], work: Sequence[Shard]) -> str:
@@ -58,7 +59,7 @@ def prepare(
         )
     if started and not ours and not overwrite:
         raise EncodeError(
-            f"{target.parts} holds parts of another job: {_difference(started.get('encoder', {}), about['encoder'])}.",
+            f"{target.parts} holds parts of another job: {_difference(started['encoder'], about['encoder'])}.",
             "run that one again to go on with it, start over with --overwrite, or choose another --out",
         )
     for path in target.parts.iterdir():
@@ -122,10 +123,11 @@ def _take(handle: int, path: Path) -> None:
 def _started(target: Target) -> dict[str, Any]:
     """What job.json says, {} where there is none."""
     try:
-        told = json.loads((target.parts / "job.json").read_bytes())
+        told = parse((target.parts / "job.json").read_bytes())
     except (OSError, ValueError):
         return {}
-    return told if isinstance(told, dict) and "job" in told else {}
+    known = isinstance(told, dict) and isinstance(told.get("job"), str) and isinstance(told.get("encoder"), dict)
+    return told if known else {}
 
 
 def _job(job: str, about: dict[str, Any], work: Sequence[Shard]) -> dict[str, Any]:

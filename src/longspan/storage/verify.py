@@ -17,6 +17,7 @@ import torch
 
 from longspan.errors import LongspanError, StorageError
 from longspan.extension import extend
+from longspan.jsons import parse
 from longspan.planning import Plan
 from longspan.seams import anatomy
 from longspan.storage.load import load, stored_plan
@@ -84,8 +85,8 @@ def verify(folder: str | Path, lengths: Sequence[int] = ()) -> Verification:
     """
     config = Path(folder) / "config.json"
     try:
-        stored = json.loads(config.read_text(encoding="utf-8")).get("longspan")
-    except (OSError, ValueError) as error:
+        stored = dict(parse(config.read_bytes(), finite=False)).get("longspan")
+    except (OSError, ValueError, TypeError) as error:
         raise StorageError(f"{config} cannot be read: {error}.", "give a folder written by longspan") from error
     if not stored:
         raise StorageError(f"{folder} holds no plan, so it was not extended.", "write it with longspan extend --out")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from torch import nn
 from tqdm import tqdm
 
 from longspan.errors import ConvertError
+from longspan.jsons import parse
 from longspan.training.lessons import Lessons
 from longspan.training.teacher import Teacher
 
@@ -157,7 +157,8 @@ def last_whole(folder: Path) -> Path | None:
 def _state(checkpoint: Path) -> dict[str, Any] | None:
     """What the Trainer wrote of itself; None where that file is missing or was cut off."""
     try:
-        state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        # The Trainer writes NaN where a loss has become one.
+        state = parse((checkpoint / "trainer_state.json").read_bytes(), finite=False)
     except (OSError, ValueError):
         return None
     return state if isinstance(state, dict) and isinstance(state.get("global_step"), int) else None

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from longspan.encoding.files.parts import Part, sync_folder
+from longspan.encoding.files.parts import Counts, Part, sync_folder
 from longspan.encoding.files.tables import arrow
 from longspan.errors import EncodeError
+from longspan.jsons import parse
 
 _KEY = b"longspan"
 _GROUP = 16_384  # vectors of a Parquet row group, at least
@@ -59,16 +60,16 @@ class Target:
             if not all(path.exists() for path in self.files):
                 return None
             if self.out.suffix == ".npy":
-                told = json.loads(self.files[-1].read_bytes())
+                told = parse(self.files[-1].read_bytes())
             else:
                 pyarrow = arrow(f"Reading {self.out}")
                 try:
-                    told = json.loads(pyarrow.parquet.read_schema(self.out).metadata[_KEY])
+                    told = parse(pyarrow.parquet.read_schema(self.out).metadata[_KEY])
                 except pyarrow.ArrowException:
                     return None
+            return {**told, "counts": asdict(Counts.from_json(told["counts"]))}
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return told if isinstance(told, dict) else None
 
     def merge(self, parts: Iterable[Part], about: dict[str, Any], dimension: int, vectors: int) -> None:
         """Write the result: all files under other names first, then renamed, the telling one last.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -16,9 +16,11 @@ import numpy as np
 from longspan.encoding.encoded import Encoded
 from longspan.encoding.files.rows import Row
 from longspan.errors import EncodeError
+from longspan.values import fitted
 
 _ROW_FACTS = ("place", "tokens", "read", "windows")
 _VECTOR_FACTS = ("owner", "chunk", "start", "end")
+_SEAL = 16  # bytes
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,21 @@ class Counts:
     def __add__(self, other: Counts) -> Counts:
         added = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
         return Counts(**{**added, "longest": max(self.longest, other.longest)})
+
+    @classmethod
+    def from_json(cls, data: Any) -> Counts:
+        """Read what `dataclasses.asdict` gave.
+
+        Raises:
+            ValueError: It is not that.
+        """
+        names = [field.name for field in fields(cls)]
+        if not isinstance(data, dict) or sorted(data) != sorted(names):
+            raise ValueError("these are no counts")
+        made = cls(**{name: fitted(data[name], int) for name in names})
+        if min(data.values()) < 0 or not made.overflowed <= made.overflowed_tokens >= made.overflowed_read:
+            raise ValueError("these counts do not agree")
+        return made
 
     def overflow(self) -> str:
         """One line on what was dropped, as `Encoded.overflow` writes it, "" when nothing was."""
@@ -171,7 +188,8 @@ class Parts:
         arrays: dict[str, Any] = {name: getattr(part, name) for name in ("vectors", *_VECTOR_FACTS, *_ROW_FACTS)}
         arrays |= {name: np.frombuffer(json.dumps(value).encode(), dtype=np.uint8) for name, value in told.items()}
         np.savez(memory, **arrays)
-        write_whole(self.path(index), memory.getvalue())
+        data = memory.getvalue()
+        write_whole(self.path(index), data + _seal(data))
         return counts
 
     def read(self, index: int) -> Part:
@@ -180,26 +198,31 @@ class Parts:
         Raises:
             EncodeError: It is not there, or damaged.
         """
-        path = self.path(index)
-        try:
-            # Opened here: numpy leaves a damaged file open.
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
-                arrays = {name: held[name] for name in ("vectors", *_VECTOR_FACTS, *_ROW_FACTS)}
-                return Part(**arrays, ids=_json(held["ids"]), errors=_json(held["errors"]))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise EncodeError(f"The part {path} is damaged: {error}.", "remove it and run again") from None
+        if (held := self._held(path := self.path(index))) is None:
+            raise EncodeError(f"The part {path} is gone or damaged.", "remove it and run again")
+        with held:
+            arrays = {name: held[name] for name in ("vectors", *_VECTOR_FACTS, *_ROW_FACTS)}
+            return Part(**arrays, ids=_json(held["ids"]), errors=_json(held["errors"]))
 
     def done(self, count: int) -> dict[int, Counts]:
         """Counts of the parts that are there, of so many; a damaged one is removed, to be done again."""
         found = {}
         for index in range(count):
-            if (path := self.path(index)).exists():
-                try:
-                    with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
-                        found[index] = Counts(**_json(held["counts"]))
-                except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile):
-                    path.unlink()
+            if held := self._held(self.path(index)):
+                with held:
+                    found[index] = Counts.from_json(_json(held["counts"]))
+            else:
+                self.path(index).unlink(missing_ok=True)
         return found
+
+    def _held(self, path: Path) -> Any:
+        """The arrays of a part, None where it is not there or not as it was written."""
+        try:
+            data = path.read_bytes()
+        except OSError:
+            return None
+        whole = _seal(data[:-_SEAL]) == data[-_SEAL:]
+        return np.load(io.BytesIO(data[:-_SEAL]), allow_pickle=False) if whole else None
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -231,6 +254,10 @@ def sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def _seal(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=_SEAL).digest()
 
 
 def _told(row: Row, error: EncodeError) -> dict[str, Any]:

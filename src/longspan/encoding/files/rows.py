@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from longspan.errors import EncodeError
+from longspan.jsons import parse
 
 BOM = b"\xef\xbb\xbf"
 
@@ -88,8 +89,8 @@ def _failed(error: EncodeError, place: int, name: str, source: str, line: int) -
 
 def _object(line: bytes) -> dict[str, Any]:
     try:
-        fields = json.loads(_decoded(line))
-    except (ValueError, RecursionError) as error:
+        fields = parse(_decoded(line), finite=False)
+    except ValueError as error:
         raise EncodeError(f"this is not JSON ({error}).", 'write one {"text": "..."} a line') from None
     if not isinstance(fields, dict):
         raise EncodeError(f"this is a JSON {_kind(fields)}, not an object.", 'write one {"text": "..."} a line')
@@ -128,6 +129,8 @@ def _id(value: Any, default: str) -> str:
         raise value
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise EncodeError(f"its id is a {_kind(value)}.", "give a string or a number, or none at all")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise EncodeError(f"its id is {value}.", "give a string or a number, or none at all")
     if isinstance(value, str) and not _encodable(value):
         raise EncodeError("its id holds half of a surrogate pair.", "write the whole pair, or the character itself")
     return str(value)
