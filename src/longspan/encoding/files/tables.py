@@ -15,6 +15,7 @@ from longspan.encoding.files.rows import Columns, Row, from_fields
 from longspan.errors import EncodeError, require
 
 _TEXT = ("string", "large_string", "string_view")
+_DENSEST = 4096  # rows a byte: a page holds 20,000 rows as writers make them, and has a header of more than 20 bytes
 
 
 def scan_table(path: str, place: int, columns: Columns, limits: Limits) -> Iterator[Piece]:
@@ -25,14 +26,15 @@ def scan_table(path: str, place: int, columns: Columns, limits: Limits) -> Itera
     """
     with _opened(path) as table:
         _check_columns(path, table.schema_arrow, columns)
+        _check_rows(path, table.metadata)
         digest, line = _digest(path, table), 1
-        leaf = next(i for i in range(len(table.schema)) if table.schema.column(i).path == columns.text)
         for group in range(table.num_row_groups):
             facts = table.metadata.row_group(group)
             if not facts.num_rows:
                 continue
-            # How long each text is stands nowhere but in the data: the mean has to do.
-            mean = max(facts.column(leaf).total_uncompressed_size / facts.num_rows, 1.0)
+            # How long each text is stands nowhere but in the data: the mean of a row has to do. That of the column
+            # alone is not asked for: pyarrow ends the process where a damaged footer has statistics that do not fit.
+            mean = max(facts.total_byte_size / facts.num_rows, 1.0)
             step = max(min(limits.rows, int(limits.size / mean)), 1)
             for offset in range(0, facts.num_rows, step):
                 rows = min(step, facts.num_rows - offset)
@@ -62,6 +64,8 @@ class Cursor:
         ahead, self._next = piece.offset - self._next, piece.offset + piece.rows
         with _told(piece.path):
             found = list(islice(self._cells, ahead, ahead + piece.rows))
+        if len(found) < piece.rows:
+            raise _damaged(piece.path, f"its row group {piece.group} ends early")
         for number, cells in enumerate(found):
             yield from_fields(cells, piece.place + number, piece.path, piece.line + number, self._columns)
 
@@ -82,16 +86,30 @@ def arrow(needed_for: str) -> Any:
 
 def _cells(table: Any, piece: Piece, columns: Columns) -> Iterator[dict[str, Any]]:
     wanted = [name for name in dict.fromkeys((columns.text, columns.id, columns.spans)) if name in _names(table)]
+    sayable = {name: _is_sayable(table.schema_arrow.field(name).type) for name in wanted}
     for batch in table.iter_batches(batch_size=256, row_groups=[piece.group], columns=wanted, use_threads=False):
         for row in range(batch.num_rows):
-            yield {name: _cell(batch.column(name)[row]) for name in wanted}
+            yield {name: _cell(batch.column(name)[row], sayable[name]) for name in wanted}
 
 
-def _cell(scalar: Any) -> Any:
+def _cell(scalar: Any, sayable: bool) -> Any:
+    if not scalar.is_valid:
+        return None
+    if not sayable:
+        return EncodeError(f"a cell is a {scalar.type}.", "give a string or a number, or name another column")
     try:
         return scalar.as_py()
     except UnicodeDecodeError as error:  # Arrow does not check what a string column holds
         return EncodeError(f"byte {error.start} of a cell is not UTF-8.", "write the column as UTF-8")
+
+
+def _is_sayable(kind: Any) -> bool:
+    """Whether a row may hold it; a time is not made into Python's, which may not have that year or zone."""
+    types = arrow("Reading Parquet").types
+    if types.is_dictionary(kind) or types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        return _is_sayable(kind.value_type)
+    plain = (types.is_integer, types.is_floating, types.is_boolean, types.is_null)
+    return str(kind) in _TEXT or any(fits(kind) for fits in plain)
 
 
 def _names(table: Any) -> list[str]:
@@ -103,12 +121,25 @@ def _check_columns(path: str, schema: Any, columns: Columns) -> None:
     for name, default in ((columns.text, ""), (columns.id, Columns.id), (columns.spans, Columns.spans)):
         if name not in schema.names and name != default:
             raise EncodeError(f"{path} has no column {name!r}.", f"name another column; its columns are: {known}")
+        if schema.names.count(name) > 1:
+            raise EncodeError(f"{path} has {schema.names.count(name)} columns {name!r}.", "rename all but one of them")
     kind = schema.field(columns.text).type
     if str(kind.value_type if str(kind).startswith("dictionary") else kind) not in _TEXT:
         raise EncodeError(
             f"The column {columns.text!r} of {path} holds {kind}, not string.",
             f"name another column; its columns are: {known}",
         )
+
+
+def _check_rows(path: str, metadata: Any) -> None:
+    """Refuse a footer that claims more rows than the file can hold, before anything loops over them."""
+    claimed, size = sum(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)), os.path.getsize(path)
+    if not 0 <= claimed == metadata.num_rows <= size * _DENSEST:
+        raise _damaged(path, f"{size:,} bytes that claim {metadata.num_rows:,} rows")
+
+
+def _damaged(path: str, fact: str) -> EncodeError:
+    return EncodeError(f"{path} cannot be read as Parquet: {fact}.", "check that the file is whole")
 
 
 def _digest(path: str, table: Any) -> str:
@@ -134,6 +165,5 @@ def _told(path: str) -> Iterator[None]:
     try:
         with told(path):
             yield
-    except error as reason:
-        first = str(reason).strip().splitlines()[0]
-        raise EncodeError(f"{path} cannot be read as Parquet: {first}", "check that the file is whole") from None
+    except (error, UnicodeDecodeError) as reason:  # the latter of a column's name
+        raise _damaged(path, (str(reason).strip() or "no reason given").splitlines()[0].rstrip(".")) from None
