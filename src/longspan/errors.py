@@ -6,7 +6,6 @@ import importlib
 import re
 from typing import Any
 
-
 _FACT, _HINT, _WORD = 480, 800, 240
 """Characters of a fact, of a hint, which may list all that is known, and of what stands between two spaces."""
 _LONG = re.compile(rf"\S{{{_WORD + 1},}}")
@@ -72,7 +71,7 @@ def shown(value: object) -> str:
     """A value as an error quotes it, whatever it is."""
     try:
         return repr(value)
-    except Exception:  # a number of many digits, or whatever its class does
+    except ValueError:  # a number of thousands of digits
         return f"a {type(value).__name__}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -152,13 +152,18 @@ def reapply(model: Any, made: Plan) -> None:
     """Add what a checkpoint of an extended model cannot hold: the length-dependent parts.
 
     Raises:
+        PlanError: The plan was made for another model.
         SeamError: The plan cannot be written into this model.
     """
+    _check_same(inspect(model), made.geometry, _SHAPE)
     _apply(model, made, stored=True)
 
 
-def _check_same(found: Geometry, planned: Geometry) -> None:
-    facts = ("architecture", "encoding", "role", "layers", "heads", "head_dim", "hidden", "pad_offset", "base")
+_SHAPE = ("architecture", "role", "layers", "heads", "head_dim", "hidden", "pad_offset")
+"""Facts that no extension changes."""
+
+
+def _check_same(found: Geometry, planned: Geometry, facts: Sequence[str] = (*_SHAPE, "encoding", "base")) -> None:
     if wrong := [fact for fact in facts if getattr(found, fact) != getattr(planned, fact)]:
         told = ", ".join(f"{fact} {getattr(found, fact)} instead of {getattr(planned, fact)}" for fact in wrong)
         raise PlanError(f"The plan was made for another model: this one has {told}.", "plan for this model")

@@ -12,7 +12,7 @@ Role = Literal["encoder", "decoder"]
 Encoding = Literal["learned", "rope", "alibi", "relative", "none"]
 
 MAX_LENGTH = 2**24
-"""Longest window and target [tokens]; the longest published is ten million (Llama 4). Plans hold positions in memory."""
+"""Longest window and target [tokens]. The longest published is ten million (Llama 4)."""
 MAX_FACTOR = 1024
 """Largest extension accepted; the largest published one is 512 (LongRoPE, 4k to 2048k)."""
 _MOST = {

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from longspan.configs import check_config
 from longspan.errors import InspectError
 from longspan.geometry import Encoding, Geometry, Role
-from longspan.jsons import parse
 from longspan.seams import anatomy, slopes
-from longspan.sources import locate
+from longspan.sources import locate, settings
 
 _ALIBI = ("bloom", "mpt")
 _WINDOW_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx")
@@ -57,10 +57,14 @@ def _from_files(source: str) -> tuple[Any, dict[str, Any]]:
     from transformers import AutoConfig, AutoModel
 
     try:
-        config = AutoConfig.from_pretrained(source)
+        if (told := settings(source, "config.json")) is not None:
+            check_config(told, source, InspectError)
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
         with torch.device("meta"):
-            skeleton = AutoModel.from_config(config)  # type: ignore[no-untyped-call]
-        extra = {name: _json(source, name) for name in ("sentence_bert_config.json", "1_Pooling/config.json")}
+            skeleton = AutoModel.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
+        extra = {name: _settings(source, name) for name in ("sentence_bert_config.json", "1_Pooling/config.json")}
+    except InspectError:
+        raise
     except Exception as error:  # a broken configuration fails in every way its model class can
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InspectError(
@@ -74,14 +78,9 @@ def _from_files(source: str) -> tuple[Any, dict[str, Any]]:
     }
 
 
-def _json(source: str, name: str) -> dict[str, Any]:
-    from transformers.utils.hub import cached_file
-
-    path = cached_file(
-        source, name, _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False
-    )
-    data = parse(Path(path).read_bytes()) if path else {}
-    return data if isinstance(data, dict) else {}
+def _settings(source: str, name: str) -> dict[str, Any]:
+    found = settings(source, name)
+    return found if isinstance(found, dict) else {}
 
 
 def _read(model: Any, *, window: int | None, source: str, reads: int | None = None, pooling: str = "") -> Geometry:

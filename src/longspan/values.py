@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import types
 from dataclasses import fields
-from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 _SMALLEST, _LARGEST = 1e-30, 1e30
@@ -63,7 +62,6 @@ def is_plain(value: Any, depth: int = 16) -> bool:
     return value is None or isinstance(value, (str, bool)) or is_number(value)
 
 
-@cache
 def declared(kind: type[Any]) -> dict[str, Any]:
     """The fields of a dataclass and their types."""
     hints = get_type_hints(kind)

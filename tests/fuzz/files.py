@@ -24,7 +24,7 @@ from longspan.encoding.run import Encoder
 from longspan.evaluation.cache import VectorCache
 from longspan.outcomes import recall, remember
 from longspan.scale.job import encode_files
-from tests.fuzz.mutations import VALUES, blurred, changed, written
+from tests.fuzz.mutations import blurred, written
 from tests.pipelines import pipeline
 from tests.unit.test_jobs import FakeSpec
 

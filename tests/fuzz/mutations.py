@@ -20,7 +20,17 @@ VALUES: tuple[Any, ...] = (
     *([], {}, [1], [None], ["x"], [[1, 2]], {"x": 1}, {"": None}, "A" * 5000, [0] * 500, _DEEP),
 )
 """What stands in for anything: other types, ends of ranges, text that is no text, much of one thing."""
-_SNIPPETS = (b"\xef\xbb\xbf", b"NaN", b"-Infinity", b"9" * 5000, b"[" * 10_000, b'{"a":' * 3000, b"\xff", b"\x00", b"\n")
+_SNIPPETS = (
+    b"\xef\xbb\xbf",
+    b"NaN",
+    b"-Infinity",
+    b"9" * 5000,
+    b"[" * 10_000,
+    b'{"a":' * 3000,
+    b"\xff",
+    b"\x00",
+    b"\n",
+)
 
 
 def changed(data: Any, draw: random.Random) -> Any:
@@ -83,7 +93,14 @@ def _exchange(parent: Parent, key: Any, draw: random.Random) -> None:
 def _number(parent: Parent, key: Any, draw: random.Random) -> None:
     value = parent[key]
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        near = (-value, value + 1, value - 1, value * 2, value * 1000, value // 3 if isinstance(value, int) else value / 3)
+        near = (
+            -value,
+            value + 1,
+            value - 1,
+            value * 2,
+            value * 1000,
+            value // 3 if isinstance(value, int) else value / 3,
+        )
         parent[key] = draw.choice((*near, str(value)))
     elif isinstance(value, str):
         parent[key] = blurred(value.encode("utf-8", "surrogatepass"), draw).decode("utf-8", "replace")

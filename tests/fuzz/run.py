@@ -1,6 +1,6 @@
 """Runs mutations under a guard of time and memory, and says how to run one again.
 
-    python -m tests.fuzz.run [--mutations 10000] [--seed 0] [--only TARGET] [--first NUMBER]
+python -m tests.fuzz.run [--mutations 10000] [--seed 0] [--only TARGET] [--first NUMBER]
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SECONDS, MEMORY = 2.0, 2**30
 _SHOWN = 600  # bytes of an input
 
 
-class TooSlow(BaseException):  # noqa: N818  # nothing that handles errors may catch it
+class TooSlow(BaseException):  # nothing that handles errors may catch it
     """A mutation took more time than it may."""
 
 
@@ -91,7 +91,7 @@ def failures(target: Target, count: int, seed: int = 0, first: int = 0, at: Any 
             except LongspanError as error:
                 if len(str(error)) > 1500 or not error.hint:
                     found.append(Failure(target.name, seed, number, f"no error for people: {error}", data))
-            except (Exception, TooSlow):  # whatever it is, it should have been typed
+            except (Exception, TooSlow):  # noqa: BLE001  # whatever it is, it should have been typed
                 found.append(Failure(target.name, seed, number, traceback.format_exc(limit=-6), data))
     return found
 

@@ -98,8 +98,9 @@ def _configs(folder: Path) -> tuple[Make, Check]:
 
     set_verbosity_error()
     logging.disable(logging.WARNING)
+    configs = [AutoConfig.for_model(name, **shape) for name, shape in models.ALL.items()]
     files = {
-        "config.json": [json.loads(AutoConfig.for_model(name, **shape).to_json_string(use_diff=False)) for name, shape in models.ALL.items()],
+        "config.json": [json.loads(config.to_json_string(use_diff=False)) for config in configs],
         "sentence_bert_config.json": [{"max_seq_length": 16, "do_lower_case": False}],
         "1_Pooling/config.json": [{"word_embedding_dimension": 32, "pooling_mode_mean_tokens": True}],
     }

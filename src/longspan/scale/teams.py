@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
+import queue
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from itertools import islice
-from typing import Any, Protocol, TypeVar
+from multiprocessing.connection import wait
+from typing import Any, Protocol
 
 from longspan.encoding.files.parts import Counts, Parts
 from longspan.encoding.files.shards import Shard
@@ -19,7 +21,9 @@ from longspan.errors import EncodeError, LongspanError
 from longspan.logs import quiet
 from longspan.scale.worker import AGAIN, Builds, EncoderSpec, Worker
 
-Result = TypeVar("Result")
+_FEWER = f"{AGAIN}; fewer processes need less memory"
+_PATIENCE = 10.0
+"""How long a process may take to end [s]."""
 
 
 class Team(Protocol):
@@ -61,8 +65,9 @@ class Alone:
 class Processes:
     """The work done by processes of their own, each with its model.
 
-    They are spawned, so a script that uses them needs ``if __name__ == "__main__":``. They hold one end of
-    a pipe; when this process dies, however it does, the pipe breaks and they end with it.
+    They are spawned, so a script that uses them needs ``if __name__ == "__main__":``. Each has a pipe of its own and
+    shares nothing with the others, no lock and no queue: when one dies, at whatever moment, its pipe ends and
+    nothing else is harmed. When this process dies, however it does, the pipes end and they with it.
 
     Args:
         spec: Builds each process's encoder.
@@ -71,88 +76,176 @@ class Processes:
     """
 
     def __init__(self, spec: Builds, processes: int, threads: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._held, self._lifeline = context.Pipe(duplex=False)
-        self._processes = processes
-        given = (self._held, context.Value("i", 0), spec, threads)
-        self._pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=given)
+        self._given, self._processes = (spec, threads), processes
+        self._members: list[Member] = []
 
     def describe(self) -> dict[str, Any]:
         """As the first of them describes itself."""
-        return dict(_result(self._pool.submit(_describe)))
+        first = self._member(0)
+        first.give(None)
+        return dict(first.take())
 
     def run(self, shards: Sequence[Shard], parts: Parts) -> Iterator[tuple[int, Counts]]:
         """Encode shards; counts come as they are done."""
         left = iter(shards)
-        waiting = {self._pool.submit(_work, shard, parts) for shard in islice(left, 2 * self._processes)}
-        while waiting:
-            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield _result(future)
-                waiting |= {self._pool.submit(_work, shard, parts) for shard in islice(left, 1)}
+        busy: dict[Any, Member] = {}
+        for number, shard in enumerate(islice(left, self._processes)):
+            member = self._member(number)
+            member.give((shard, parts))
+            busy[member.pipe] = member
+        while busy:
+            for pipe in wait(list(busy)):
+                yield busy[pipe].take()
+                for shard in islice(left, 1):
+                    busy[pipe].give((shard, parts))
+                    break
+                else:
+                    del busy[pipe]
 
     def close(self, *, now: bool = False) -> None:
         """End the processes; ``now`` does not let them finish their shards."""
-        if now:
-            self._lifeline.close()
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        self._lifeline.close()
-        self._held.close()
+        with _uninterrupted():  # a process that is missed here would be waited for at the end of this one
+            for member in self._members:
+                member.end(now=now)
+        for member in self._members:
+            member.join()
+        self._members.clear()
+
+    def _member(self, number: int) -> Member:
+        if number == len(self._members):
+            self._members.append(Member(*self._given, number))
+            self._members[number].start()
+        return self._members[number]
 
 
-_spec: list[tuple[Builds, int, int]] = []  # of a spawned process, set by _begin
-_worker: list[Worker] = []
+class Member:
+    """One of the processes, and this end of its pipe."""
+
+    def __init__(self, spec: Builds, threads: int, number: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, self._theirs = context.Pipe()
+        self._process = context.Process(target=serve, args=(self._theirs, spec, threads, number))
+
+    def start(self) -> None:
+        """Start the process.
+
+        Raises:
+            EncodeError: The system does not let it, or the encoder's arguments cannot be sent.
+        """
+        try:
+            with _uninterrupted(), self._theirs:
+                self._process.start()
+        except (OSError, AttributeError, TypeError, pickle.PicklingError) as error:
+            raise EncodeError(f"A worker process cannot be started: {error}.", _FEWER) from None
+
+    def give(self, asked: tuple[Shard, Parts] | None) -> None:
+        """Ask for a shard, or with None for a description.
+
+        Raises:
+            EncodeError: The process died.
+        """
+        with _died():
+            self.pipe.send(asked)
+
+    def take(self) -> Any:
+        """What was asked for.
+
+        Raises:
+            EncodeError: The process died.
+            LongspanError: It could not do what was asked.
+        """
+        with _died():
+            answer = pickle.loads(self.pipe.recv_bytes())  # noqa: S301  # written by a process of ours
+        if isinstance(answer, LongspanError):
+            raise answer
+        return answer
+
+    def end(self, *, now: bool) -> None:
+        """Let the process end when it has nothing to do, or kill it."""
+        if now and self._process.pid:
+            self._process.kill()
+        self.pipe.close()
+
+    def join(self) -> None:
+        """Wait for the end, not forever: what a process does last is of no use any more."""
+        if not self._process.pid:
+            return
+        self._process.join(_PATIENCE)
+        if self._process.exitcode is None:
+            self._process.kill()
+            self._process.join()
+        self._process.close()
 
 
-def _begin(lifeline: Any, taken: Any, spec: Builds, threads: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent sees to it
-    threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
-    with taken.get_lock():
-        number, taken.value = taken.value, taken.value + 1
-    _spec.append((spec, number, threads))
-
-
-def _end_with_parent(lifeline: Any) -> None:
+@contextmanager
+def _died() -> Iterator[None]:
     try:
-        lifeline.recv_bytes()
+        yield
     except (EOFError, OSError):
-        os._exit(1)
+        raise EncodeError("A worker process died: it was killed, or ran out of memory.", _FEWER) from None
 
 
-def _mine() -> Worker:
-    # Not in _begin: what an initializer raises is lost, and the pool only says that it is broken.
-    if not _worker:
-        spec, number, threads = _spec[0]
-        if isinstance(spec, EncoderSpec):
-            quiet()
-        _worker.append(Worker(spec, number, threads))
-    return _worker[0]
-
-
-def _describe() -> dict[str, Any]:
-    return _safely(lambda: _mine().describe())
-
-
-def _work(shard: Shard, parts: Parts) -> tuple[int, Counts]:
-    return _safely(lambda: _mine().work(shard, parts))
-
-
-def _safely(act: Callable[[], Result]) -> Result:
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C reaches the whole group: it waits here, and a process that is started now never sees it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        return act()
-    except LongspanError:
-        raise
-    except Exception as error:  # it may be of a kind that cannot be sent to the parent
-        raise EncodeError(f"A worker failed: {type(error).__name__}: {error}", AGAIN) from error
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _result(future: Future[Any]) -> Any:
+def serve(pipe: Any, spec: Builds, threads: int, number: int) -> None:
+    """What a process of a team does: answer until its pipe ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    asked: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(pipe, asked), daemon=True).start()
+    worker: Worker | None = None
+
+    def answer(task: Any) -> Any:
+        nonlocal worker
+        if worker is None:
+            if isinstance(spec, EncoderSpec):
+                quiet()
+            worker = Worker(spec, number, threads)
+        return worker.describe() if task is None else worker.work(*task)
+
+    while True:
+        reply = _sendable(_safely(answer, asked.get()))
+        with suppress(OSError):  # nobody waits for it any more: the other thread is about to see that
+            pipe.send_bytes(reply)
+
+
+def _receive(pipe: Any, asked: queue.SimpleQueue[Any]) -> None:
+    """Take what is asked; end the process with the pipe, whatever it is doing."""
     try:
-        return future.result()
-    except BrokenProcessPool:
-        raise EncodeError(
-            "A worker process died: it was killed, or ran out of memory.", f"{AGAIN}; fewer processes need less memory"
-        ) from None
+        while True:
+            asked.put(pipe.recv())
+    except (EOFError, OSError):
+        os._exit(0)
+
+
+def _safely(answer: Callable[[Any], Any], task: Any) -> Any:
+    try:
+        return answer(task)
+    except LongspanError as error:
+        return error
+    except Exception as error:  # noqa: BLE001  # it may be of a kind that cannot be sent
+        return EncodeError(f"A worker failed: {type(error).__name__}: {error}", AGAIN)
+
+
+def _sendable(reply: Any) -> bytes:
+    """An answer as it is sent; an error of a class that is not what it was on the other side becomes one of ours."""
+    data = pickle.dumps(reply)
+    if isinstance(reply, LongspanError):
+        try:
+            pickle.loads(data)  # noqa: S301  # just written
+        except Exception:  # noqa: BLE001  # whatever its class asks for
+            data = pickle.dumps(EncodeError(reply.fact, reply.hint))
+    return data
 
 
 def _threads() -> int:

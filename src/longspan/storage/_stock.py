@@ -20,7 +20,7 @@ def main(folder: str, given: str, answer: str) -> None:
     inputs = {length: _features(row) for length, row in ids.items()}
     found: dict[str, dict[str, list[float]]] = {}
     with torch.inference_mode():
-        model = AutoModel.from_pretrained(folder).eval()
+        model = AutoModel.from_pretrained(folder, trust_remote_code=False).eval()
         found["transformers"] = {n: model(**x).last_hidden_state[0].mean(0).tolist() for n, x in inputs.items()}
         if (Path(folder) / "modules.json").exists():
             from sentence_transformers import SentenceTransformer

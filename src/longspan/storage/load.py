@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from longspan.configs import check_config
 from longspan.errors import SpecError, StorageError
 from longspan.extension import reapply
 from longspan.planning import Plan
 from longspan.seams import anatomy
-from longspan.sources import locate
+from longspan.sources import locate, settings
 
 
 def load(source: str | Path, *, device: str | None = None, dtype: str | None = None) -> Any:
@@ -33,15 +34,19 @@ def load(source: str | Path, *, device: str | None = None, dtype: str | None = N
     place = locate(source)
     options = {"dtype": dtype} if dtype else {}
     try:
-        config = AutoConfig.from_pretrained(place)
+        if (told := settings(place, "config.json")) is not None:
+            check_config(told, str(source), StorageError)
+        config = AutoConfig.from_pretrained(place, trust_remote_code=False)
         causal = any("CausalLM" in name or "LMHead" in name for name in config.architectures or ())
         if causal:
-            model: Any = AutoModelForCausalLM.from_pretrained(place, **options)
+            model: Any = AutoModelForCausalLM.from_pretrained(place, trust_remote_code=False, **options)
             model = model.to(device or "cpu").eval()
         else:
             from sentence_transformers import SentenceTransformer
 
-            model = SentenceTransformer(place, device=device, model_kwargs=options)
+            model = SentenceTransformer(place, device=device, trust_remote_code=False, model_kwargs=options)
+    except StorageError:
+        raise
     except Exception as error:  # safetensors, tokenizers and json each raise their own kinds
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise StorageError(
@@ -50,12 +55,24 @@ def load(source: str | Path, *, device: str | None = None, dtype: str | None = N
         ) from error
     inner = anatomy.transformer(model)
     inner.config._name_or_path = str(source)
-    if stored := getattr(inner.config, "longspan", None):
+    if anatomy.is_pipeline(model):
+        _check_reads(model, source)
+    if (stored := getattr(inner.config, "longspan", None)) is not None:
         reapply(model, stored_plan(stored))
     return model
 
 
-def stored_plan(stored: dict[str, Any]) -> Plan:
+def _check_reads(model: Any, source: str | Path) -> None:
+    """Refuse a limit that is no count of tokens, before a text meets it."""
+    reads = model.max_seq_length
+    if reads is not None and (not isinstance(reads, int) or isinstance(reads, bool) or reads < 1):
+        raise StorageError(
+            f"{str(source)!r} says max_seq_length={reads!r}, which is no count of tokens.",
+            "correct it in its sentence_bert_config.json",
+        )
+
+
+def stored_plan(stored: Any) -> Plan:
     """The plan a checkpoint carries.
 
     Raises:
@@ -65,7 +82,7 @@ def stored_plan(stored: dict[str, Any]) -> Plan:
     try:
         return Plan.from_json(stored)
     except SpecError as error:
-        original = (stored.get("geometry") or {}).get("source") or "the original"
+        original = stored["geometry"].get("source") or "the original"
         raise SpecError(
             f"The checkpoint was extended by {stored.get('methods')}, which cannot be restored: {error.fact}",
             f"extend {original} again, with the method's class where it is your own: "
@@ -84,7 +101,7 @@ def tokenizer_of(source: str | Path, model: Any) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(locate(source))
+        return AutoTokenizer.from_pretrained(locate(source), trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise StorageError(
             f"{str(source)!r} has no tokenizer that loads: {error}", "copy the tokenizer's files beside the model"

@@ -133,7 +133,10 @@ def _check_columns(path: str, schema: Any, columns: Columns) -> None:
 
 def _check_rows(path: str, metadata: Any) -> None:
     """Refuse a footer that claims more rows than the file can hold, before anything loops over them."""
-    claimed, size = sum(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)), os.path.getsize(path)
+    claimed, size = (
+        sum(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)),
+        os.path.getsize(path),
+    )
     if not 0 <= claimed == metadata.num_rows <= size * _DENSEST:
         raise _damaged(path, f"{size:,} bytes that claim {metadata.num_rows:,} rows")
 
