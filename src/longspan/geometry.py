@@ -99,8 +99,6 @@ class Geometry:
             least = 0 if name in _MAY_BE_NONE_OF else 1
             if name in _MOST and value is not None and not least <= value <= _MOST[name]:
                 self._refuse(f"{name}={value} is not in {least}..{_MOST[name]}")
-        if self.reads > self.window:
-            self._refuse(f"it reads {self.reads} tokens of a window of {self.window}")
         if self.encoding == "rope":
             self._check_rotation()
         if self.extended is not None:

@@ -7,7 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+from longspan.errors import BenchmarkError
 from longspan.jsons import parse
+from longspan.writing import replaced
 
 
 def cache_folder() -> Path:
@@ -26,12 +28,13 @@ def remember(model: str, to: int, outcome: dict[str, Any]) -> Path:
 
     Returns:
         The file it is kept in.
+
+    Raises:
+        BenchmarkError: It cannot be written.
     """
     path = _place(model, to)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.name}.{os.getpid()}")
-    half.write_text(json.dumps(outcome, indent=2, ensure_ascii=False), encoding="utf-8")
-    half.replace(path)
+    with replaced(path, BenchmarkError) as half:
+        half.write_text(json.dumps(outcome, indent=2, ensure_ascii=False), encoding="utf-8")
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,6 @@ def report(
     from longspan.evaluation.report import report as draw
     from longspan.evaluation.score import read
 
-    found = [score for path in scores for score in (read_mteb(path) if path.is_dir() else read(path))]
+    found = [score for path in scores for score in (read_mteb(path) if os.path.isdir(path) else read(path))]
     page = draw(found, out, title=title, png=png, threshold=threshold)
     say_json({"report": str(page)}) if as_json else say(f"written to {page}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from longspan.drawing import curves, matrix
 from longspan.errors import LongspanError, PlanError, StorageError, require
 from longspan.families import ENCODINGS, family_of
 from longspan.geometry import Encoding, Geometry, Role
+from longspan.writing import replaced
 
 if TYPE_CHECKING:
     from longspan.planning import Plan
@@ -196,16 +196,8 @@ def _listed(value: Any) -> Any:
 def _write(figure: Any, path: Path) -> None:
     kind = path.suffix.lower().removeprefix(".")
     dated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}
-    half = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            figure.savefig(half, format=kind, dpi=160, metadata=dated[kind])
-            half.replace(path)
-        finally:
-            half.unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror or error}.", "name another file") from None
+    with replaced(path, StorageError) as half:
+        figure.savefig(half, format=kind, dpi=160, metadata=dated[kind])
 
 
 _KINDS = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -10,6 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from longspan.errors import BenchmarkError, LongspanError, require
+from longspan.writing import replaced
 
 Method = Literal["pca", "tsne"]
 
@@ -77,14 +77,9 @@ def projection(
             axis.set_xticks([])
             axis.set_yticks([])
         figure.legend(drawn, classes, loc="outside lower center", ncols=min(len(classes), 6))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        half = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
+        with replaced(path, BenchmarkError) as half:
             # No version and no date inside: the same vectors give the same bytes.
             figure.savefig(half, format="png", metadata={"Software": None})
-            half.replace(path)
-        finally:
-            half.unlink(missing_ok=True)
     return path
 
 

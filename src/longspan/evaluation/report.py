@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from longspan.evaluation import figures, grids
 from longspan.evaluation.cells import Row, card_of, counts, fitted, lengths
 from longspan.evaluation.findings import Task, by_task, sentences, tradeoff
 from longspan.evaluation.score import DRIFT, Score, Who, latest, row_names, table, who
+from longspan.writing import replaced
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -89,22 +89,12 @@ def report(
             threshold=f"{100 * threshold:g} %",
             origins=grids.origins(scores),
         )
-        _write(path, page)
-        if png:
-            png.mkdir(parents=True, exist_ok=True)
-            for name, figure in drawn.items():
-                figures.png(figure, png / name)
+        with replaced(path, BenchmarkError) as half:
+            half.write_text(page, encoding="utf-8")
+        for name, figure in drawn.items() if png else ():
+            with replaced(Path(png or "", name), BenchmarkError) as half:
+                figures.png(figure, half)
     return path
-
-
-def _write(path: Path, page: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        half.write_text(page, encoding="utf-8")
-        half.replace(path)
-    finally:
-        half.unlink(missing_ok=True)
 
 
 def _same_data(scores: Sequence[Score]) -> None:

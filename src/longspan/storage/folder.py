@@ -19,7 +19,7 @@ def check_target(folder: Path) -> None:
     Raises:
         StorageError: The folder exists.
     """
-    if folder.exists():
+    if os.path.lexists(folder):
         raise StorageError(f"{folder} exists already.", "choose a folder that does not, or remove it first")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from longspan.extension import reapply
 from longspan.planning import Plan
 from longspan.seams import anatomy
 from longspan.sources import locate, settings
+
+_CARD = 2**20  # bytes
 
 
 def load(source: str | Path, *, device: str | None = None, dtype: str | None = None) -> Any:
@@ -109,6 +113,22 @@ def tokenizer_of(source: str | Path, model: Any) -> Any:
 
 
 def original_card(source: str | Path) -> str:
-    """Text of a model's README.md, "" where there is none."""
-    path = Path(locate(source)) / "README.md"
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+    """Text of a model's README.md, "" where there is none.
+
+    What is no UTF-8 is replaced. A link that leads out of the folder is left alone, so that no other file of this
+    machine ends up in a new model's card.
+
+    Warns:
+        UserWarning: There is one that is not taken.
+    """
+    folder = locate(source)
+    path = os.path.join(folder, "README.md")
+    if not os.path.isfile(path):
+        return ""
+    # A snapshot of the hub's cache holds links to the blobs beside it.
+    home, real = os.path.realpath(folder), os.path.realpath(path)
+    homes = (home, os.path.join(os.path.dirname(os.path.dirname(home)), "blobs"))
+    if os.path.dirname(real) not in homes or os.path.getsize(real) > _CARD:
+        warnings.warn(f"{path} is a link out of its folder, or too large for a card: it is left out", stacklevel=2)
+        return ""
+    return Path(real).read_bytes().decode("utf-8-sig", "replace")

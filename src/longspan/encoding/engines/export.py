@@ -164,12 +164,19 @@ def placed(path: Path) -> Iterator[Path]:
 
 
 def home(cache: str | Path | None, owner: object) -> Path:
-    """The folder for exported files: the cache, or one that goes with its owner."""
+    """The folder for exported files: the cache, or one that goes with its owner.
+
+    Raises:
+        EncodeError: It cannot be made.
+    """
     if cache is None:
         folder = tempfile.mkdtemp(prefix="longspan-")
         weakref.finalize(owner, _remove, folder)
         return Path(folder)
-    Path(cache).mkdir(parents=True, exist_ok=True)
+    try:
+        Path(cache).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EncodeError(f"{cache} cannot be made: {error.strerror or error}.", "name another folder") from None
     return Path(cache)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
     Raises:
         PlanError: There is no such file, or it is neither.
     """
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise PlanError(f"There is no file {str(file)!r}.", "give the path of a .safetensors or .pt file")
     broken: tuple[type[Exception], ...] = (pickle.UnpicklingError, EOFError, RuntimeError, TypeError, ValueError)
     safetensors: Any = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -81,7 +82,7 @@ class CLEX:
         if not self.weights or t == 1:
             return Frequencies(with_base_times(geometry, 2 * t - 1))
         file = Path(self.weights)
-        solved = _solve(self, geometry.inv_freq, file.stat().st_mtime_ns if file.is_file() else 0)
+        solved = _solve(self, geometry.inv_freq, file.stat().st_mtime_ns if os.path.isfile(file) else 0)
         return Frequencies(solved[t - 1].exp())
 
 
