@@ -15,7 +15,7 @@ from longspan import distances, promises, registry, spec
 from longspan.checks import check_methods, check_model
 from longspan.description import describe
 from longspan.errors import InspectError, PlanError
-from longspan.families import Frequencies, Range, family_of
+from longspan.families import Frequencies, Range, family_of, files_of
 from longspan.geometry import Geometry
 
 if TYPE_CHECKING:
@@ -209,6 +209,11 @@ class Plan:
         ``changed``: not identical.
         """
         return promises.short_inputs(self)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths of the files that its methods read."""
+        return files_of(self.methods)
 
     @property
     def position_bytes(self) -> int:

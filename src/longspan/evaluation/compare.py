@@ -225,7 +225,7 @@ def _result(race: Race, left: Sequence[str], screened: dict[str, float], quick: 
     folder = f"{Path(race.name).name}-{race.to}"
     command = f'longspan extend {race.name} --to {race.to} --method "{best}" --out {folder}'
     outcome = {"method": best, "why": why, "date": datetime.now(timezone.utc).date().isoformat(), "model": race.name}
-    remember(identity(race.model), race.to, outcome)
+    remember(identity(race.model, window=race.how.get("window")), race.to, outcome)
     return Comparison(
         race.name, race.to, best, why, command, contenders, screened, race.refused, ladder, names, race.scores
     )
