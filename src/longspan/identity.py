@@ -104,7 +104,8 @@ def stamp(model: Any) -> tuple[Any, ...]:
         found += (type(module), *(len(vars(module)[kind]) for kind in _HOOKS))
         for name, value in vars(module).copy().items():
             if isinstance(value, (bool, int, float, str)):
-                found.append(value)
+                if name not in _INTERNAL and "cache" not in name:
+                    found.append(value)
             elif name == "config":
                 configs[id(value)] = value
         found += [(one.data_ptr(), version(one)) for name, one in tensors(module).items() if name not in moving]

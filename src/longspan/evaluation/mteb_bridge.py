@@ -24,7 +24,6 @@ from longspan.evaluation.mteb_tasks import require_mteb, task_of
 from longspan.evaluation.run import collect
 from longspan.evaluation.search import Dense
 from longspan.extension import extended, plan_of
-from longspan.identity import identity
 from longspan.planning import Plan
 from longspan.reading import Strategy
 
@@ -76,9 +75,8 @@ class MtebEncoder:
         self.strategy = as_strategy(strategy)
         self.plan = plan
         self.cache = cache or VectorCache()
-        self.identity = identity(model)
         self.options = {**options, "on_overflow": "truncate"}
-        self._dense = Dense(model, self.strategy, plan, options, self.cache, self.identity)
+        self._dense = Dense(model, self.strategy, plan, options, self.cache)
         self._corpus: tuple[list[str], list[str]] = ([], [])
         with self._as_planned():
             self.mteb_model_meta = self._meta(Encoder(model, self.strategy, **self.options), name)
@@ -112,7 +110,7 @@ class MtebEncoder:
         strategy = None if kind == "query" else self.strategy  # a query is read by one window, as in evaluate
         with self._as_planned():
             encoder = Encoder(self.model, strategy, prompt=self.model.prompts.get(kind), **self.options)
-            found, _ = self.cache.encode(encoder, self.identity, texts)
+            found, _ = self.cache.encode(encoder, texts)
         if len(found.vectors) != len(texts) or getattr(strategy, "makes", "") == "spans":
             raise BenchmarkError(
                 f"{spec.short([self.strategy])} makes several vectors of a text, which only retrieval can score.",
@@ -184,7 +182,7 @@ class MtebEncoder:
         method = f"{spec.short(made.methods) or 'none'} x{made.factor:g}" if made else ""
         parts = [base, _plain(method), "" if reading == "extend" else _plain(reading), str(encoder.window)]
         told = {key: value for key, value in encoder.describe().items() if key not in ("model", "revision", "versions")}
-        told |= {"identity": self.identity, "window": encoder.window, "device": encoder.head.device.type}
+        told |= {"window": encoder.window, "device": encoder.head.device.type}
         told |= {"longspan": __version__, "native": made.geometry.window if made else None}
         digest = hashlib.sha256(repr(sorted(told.items())).encode()).hexdigest()[:12]
         kwargs = {"method": spec.short(made.methods) or "none", "factor": made.factor} if made else {}

@@ -62,6 +62,8 @@ class Score:
         characters: Their mean length [characters].
         tokens: Their mean length [tokens of this model, which compare with no other tokenizer's].
         values: The value of each example, in the benchmark's order; empty where they were not kept.
+        identity: ``identity`` of the model before the plan, with the window that was assumed; "" for keyword search and
+            in scores older than this field, of which nobody knows what the model was.
     """
 
     model: str
@@ -91,6 +93,7 @@ class Score:
     characters: float | None = None
     tokens: float | None = None
     values: tuple[float, ...] = ()
+    identity: str = ""
 
     def __post_init__(self) -> None:
         """Check types and ranges."""
@@ -113,6 +116,11 @@ class Score:
             raise _refused(f"it has {len(self.values)} values, n={self.n}")
         if self.depth is not None and not 0 <= self.depth <= 1:
             raise _refused(f"depth={self.depth} is outside 0..1")
+
+    @property
+    def version(self) -> str:
+        """What tells models of one name apart: the revision and the identity's first characters."""
+        return "+".join(part for part in (self.revision, self.identity[:8]) if part)
 
     @property
     def label(self) -> str:
@@ -185,7 +193,7 @@ def table(scores: Sequence[Score], *, metric: str, names: Mapping[Who, str] | No
     for key, row in rows.items():
         one = next(iter(row.values()))[0]
         cells = {n: _pool(row[n]) for n in sorted(row, key=lambda n: n or 0)}
-        made.append(Row(*key, cells, one.model, one.strategy, one.window))
+        made.append(Row(*key, cells, one.model, one.strategy, one.window, one.version))
     return made
 
 
@@ -198,22 +206,22 @@ def latest(scores: Iterable[Score]) -> list[Score]:
 
 
 def row_names(scores: Iterable[Score]) -> dict[Who, str]:
-    """Row name of each model, revision and label: no longer than it must be to tell them apart.
+    """Row name of each model, version and label: no longer than it must be to tell them apart.
 
     Keyword search belongs to no model: it is ``bm25`` beside any of them. Of a folder or hub id the last part is
     enough where no two models share it.
     """
     found = {who(score): score.strategy == "bm25" for score in scores}
     keywords = [one for one, alone in found.items() if alone]
-    revisions = {one[:2] for one, alone in found.items() if not alone}
-    models = {model for model, _ in revisions}
+    versions = {one[:2] for one, alone in found.items() if not alone}
+    models = {model for model, _ in versions}
     names = {one: one[2] if len(keywords) == 1 else f"{one[0]}@{one[1]}: {one[2]}" for one in keywords}
     last = {model: re.split(r"[/\\]", model.rstrip("/\\"))[-1] for model in models}
     if len(set(last.values())) < len(models):
         last = {model: model for model in models}
     for one in found.keys() - set(keywords):
-        model = last[one[0]] if len(models) == len(revisions) else f"{last[one[0]]}@{one[1]}"
-        names[one] = one[2] if len(revisions) == 1 else f"{model}: {one[2]}"
+        model = last[one[0]] if len(models) == len(versions) else f"{last[one[0]]}@{one[1]}".rstrip("@")
+        names[one] = one[2] if len(versions) == 1 else f"{model}: {one[2]}"
     return names
 
 
@@ -268,8 +276,8 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def who(score: Score) -> Who:
-    """What makes a row: model, revision and label."""
-    return score.model, score.revision, score.label
+    """What makes a row: model, version and label."""
+    return score.model, score.version, score.label
 
 
 def _refused(fact: str) -> BenchmarkError:
