@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 
-from longspan.benchmarks.files import read_lines
+from longspan.benchmarks.files import append_lines, read_lines
 from longspan.errors import BenchmarkError
 from longspan.evaluation.cells import Cell, Row, counts, grid, is_lower, lengths
 
@@ -133,20 +132,18 @@ class Score:
 
 
 def append(path: Path, scores: Iterable[Score]) -> None:
-    """Add scores to the end of a file in one write; what stands there is never changed.
+    """Add scores to the end of a file in one write; whole lines that stand there are never changed.
+
+    A last line that a killed run has cut short is moved to a file beside it that ends in ``.torn``.
 
     Args:
         path: A JSON-lines file; it and its folders are created where missing.
         scores: What to add.
+
+    Raises:
+        BenchmarkError: It cannot be written.
     """
-    data = "".join(json.dumps(asdict(score), allow_nan=False) + "\n" for score in scores).encode()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab+") as file:
-        if file.tell() and file.seek(-1, os.SEEK_END) >= 0 and file.read() != b"\n":
-            data = b"\n" + data  # an earlier write was cut short: do not lose the new line with it
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    append_lines(path, map(asdict, scores))
 
 
 def read(path: Path) -> list[Score]:
@@ -154,11 +151,14 @@ def read(path: Path) -> list[Score]:
 
     Raises:
         BenchmarkError: The file cannot be read, or a line is not a score; the line is named.
+
+    Warns:
+        UserWarning: A killed run has cut its last line short; it is left out.
     """
     names = [field.name for field in fields(Score)]
     older = {field.name for field in fields(Score) if field.default is not MISSING}
     scores = []
-    for line, row in read_lines(path):
+    for line, row in read_lines(path, lambda line: _warn_torn(path, line)):
         if wrong := sorted((row.keys() ^ set(names)) - (older - row.keys())):
             known = f"a score has the fields {', '.join(names)}"
             raise BenchmarkError(f"{path}, line {line}: lacks or misspells {', '.join(wrong)}.", known)
@@ -278,6 +278,10 @@ def _mean(values: Sequence[float | None]) -> float | None:
 def who(score: Score) -> Who:
     """What makes a row: model, version and label."""
     return score.model, score.version, score.label
+
+
+def _warn_torn(path: Path, line: int) -> None:
+    warnings.warn(f"{path}, line {line}: a killed run has cut it short; it is left out", stacklevel=4)
 
 
 def _refused(fact: str) -> BenchmarkError:
