@@ -24,6 +24,7 @@ from longspan.extension import plan_of
 Result = TypeVar("Result")
 _Row = tuple[bytes, int, int, int, float]  # vectors, how many, tokens given, tokens used, seconds
 
+_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 _SLICE = 2_000_000  # characters encoded before they are put away: what an interrupted run loses
 _MAGIC = b"SQLite format 3\0"
 _TABLE = """CREATE TABLE IF NOT EXISTS sealed (
@@ -132,13 +133,14 @@ class VectorCache:
         """Do something with the file; where that shows damage, with a new one."""
         try:
             return act(self._base)
-        except sqlite3.Error as error:
-            if type(error) is not sqlite3.DatabaseError or self._path is None:  # its kinds are no damage: full, locked
+        except _ERRORS as error:
+            # What is of a kind of its own is no damage: a full disk, a lock. The text of a damaged table is no UTF-8.
+            if self._path is None or type(error) not in (sqlite3.DatabaseError, UnicodeDecodeError):
                 raise self._told(error) from None
             self._set_aside(self._path, error)
         try:
             return act(self._base)
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             raise self._told(error) from None
 
     def _opened(self) -> sqlite3.Connection:
@@ -156,7 +158,7 @@ class VectorCache:
         base.text_factory = lambda data: data.decode("utf-8", "replace")
         return base
 
-    def _set_aside(self, path: Path, error: sqlite3.Error) -> None:
+    def _set_aside(self, path: Path, error: Exception) -> None:
         kept = path.with_name(f"{path.name}.damaged")
         self._base.close()
         try:
@@ -171,13 +173,13 @@ class VectorCache:
         try:
             self._base.execute(_TABLE)
             self._file = self._inode()
-        except sqlite3.Error as reason:
+        except _ERRORS as reason:
             raise self._told(reason) from None
 
     def _inode(self) -> int:
         return os.stat(self._path).st_ino if self._path and self._path.exists() else 0
 
-    def _told(self, error: sqlite3.Error) -> BenchmarkError:
+    def _told(self, error: Exception) -> BenchmarkError:
         if "no such" in str(error) or "has no column" in str(error) or "values were supplied" in str(error):
             return BenchmarkError(f"{self._path} has another layout: {error}.", "name another file, or remove this one")
         return BenchmarkError(
