@@ -19,6 +19,9 @@ from longspan.errors import InspectError, PlanError
 from longspan.inspection import inspect
 from longspan.seams import anatomy
 
+CONVERTED_FROM = "converted_from"
+"""Key of a converted model's configuration: the identity of the model that it was made of."""
+
 _INTERNAL = {*vars(nn.Module()), "_forward_hooks", "_forward_pre_hooks"}
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
@@ -35,7 +38,7 @@ _KEPT_BESIDE = {
     *("_prompt_length_mapping", "_declared_forward_params", "_load_adapter_kwargs"),
 }
 _NOT_OF_A_CONFIG = {
-    *("_name_or_path", "transformers_version", "longspan", "converted_from", "architectures", "dtype", "torch_dtype"),
+    *("_name_or_path", "transformers_version", "longspan", CONVERTED_FROM, "architectures", "dtype", "torch_dtype"),
     *("_commit_hash", "use_cache", "return_dict", "output_attentions", "output_hidden_states", "problem_type"),
     *("id2label", "label2id", "gradient_checkpointing", "_from_model_config", "_attn_implementation_autoset"),
     *("base_model_name_or_path", "revision", "inference_mode"),

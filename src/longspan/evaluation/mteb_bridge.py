@@ -20,10 +20,11 @@ from longspan.encoding.strategy import as_strategy
 from longspan.errors import BenchmarkError
 from longspan.evaluation.cache import VectorCache
 from longspan.evaluation.measurement import model_facts
-from longspan.evaluation.mteb_tasks import require_mteb, task_of
+from longspan.evaluation.mteb_tasks import earlier, require_mteb, task_of
 from longspan.evaluation.run import collect
 from longspan.evaluation.search import Dense
 from longspan.extension import extended, plan_of
+from longspan.identity import stamp
 from longspan.planning import Plan
 from longspan.reading import Strategy
 
@@ -78,9 +79,17 @@ class MtebEncoder:
         self.options = {**options, "on_overflow": "truncate"}
         self._dense = Dense(model, self.strategy, plan, options, self.cache)
         self._corpus: tuple[list[str], list[str]] = ([], [])
-        with self._as_planned():
-            self.mteb_model_meta = self._meta(Encoder(model, self.strategy, **self.options), name)
-            """What mteb files the results under."""
+        self._name = name
+        self._filed: tuple[Any, Any] = ((), None)
+        _ = self.mteb_model_meta  # tells an option that does not fit
+
+    @property
+    def mteb_model_meta(self) -> Any:
+        """What mteb files the results under; another revision once the model was changed."""
+        if (now := stamp(self.model)) != self._filed[0]:
+            with self._as_planned():
+                self._filed = now, self._meta(Encoder(self.model, self.strategy, **self.options), self._name)
+        return self._filed[1]
 
     def encode(
         self,
@@ -182,8 +191,7 @@ class MtebEncoder:
         method = f"{spec.short(made.methods) or 'none'} x{made.factor:g}" if made else ""
         parts = [base, _plain(method), "" if reading == "extend" else _plain(reading), str(encoder.window)]
         told = {key: value for key, value in encoder.describe().items() if key not in ("model", "revision", "versions")}
-        told |= {"window": encoder.window, "device": encoder.head.device.type}
-        told |= {"longspan": __version__, "native": made.geometry.window if made else None}
+        told |= {"window": encoder.window, "device": encoder.head.device.type, "longspan": __version__}
         digest = hashlib.sha256(repr(sorted(told.items())).encode()).hexdigest()[:12]
         kwargs = {"method": spec.short(made.methods) or "none", "factor": made.factor} if made else {}
         return ModelMeta.create_empty(
@@ -258,7 +266,7 @@ def write_mteb(
     results = mteb.ResultCache(folder)
     meta = encoder.mteb_model_meta
     for task in tasks:
-        old = results.load_task_result(task.metadata.name, meta)
+        old = earlier(results, task.metadata.name, meta)
         # Where no split is missing mteb does not look at the revision of the data.
         same = old is None or old.dataset_revision == task.metadata.revision
         kept = "only-missing" if same else "always"
