@@ -19,7 +19,6 @@ from longspan import __version__
 from longspan.encoding.encoded import Encoded
 from longspan.encoding.run import Encoder
 from longspan.errors import BenchmarkError
-from longspan.extension import plan_of
 
 Result = TypeVar("Result")
 _Row = tuple[bytes, int, int, int, float]  # vectors, how many, tokens given, tokens used, seconds
@@ -203,8 +202,7 @@ def _seal(key: str, name: str, row: Sequence[Any]) -> bytes:
 def _how(encoder: Encoder) -> str:
     """All that vectors depend on, beside the text."""
     told = {name: value for name, value in encoder.describe().items() if name not in ("model", "revision")}
-    made = plan_of(encoder.model)
-    told |= {"window": encoder.window, "native": made.geometry.window if made else None}
+    told |= {"window": encoder.window}
     return json.dumps([__version__, encoder.head.device.type, told], sort_keys=True)
 
 

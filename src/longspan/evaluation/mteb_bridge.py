@@ -68,8 +68,6 @@ class MtebEncoder:
         **options: Any,
     ) -> None:
         require_mteb()
-        if "prompt" in options:
-            raise BenchmarkError("One prompt does not fit queries and documents.", "set model.prompts instead")
         if name is not None and not re.fullmatch(r"[^/\s]+/[^/\s]+", name):
             raise BenchmarkError(f"{name!r} is no name for mteb.", "name='organisation/model'")
         self.model = model

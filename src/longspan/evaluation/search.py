@@ -35,6 +35,9 @@ class Dense:
         made: What to extend the model by while it is measured; None leaves it as it is.
         options: Those of ``Encoder``.
         cache: Vectors that are known.
+
+    Raises:
+        BenchmarkError: An option does not fit.
     """
 
     answers = (Retrieval, Labelled)
@@ -47,6 +50,8 @@ class Dense:
         options: dict[str, Any],
         cache: VectorCache,
     ) -> None:
+        if "prompt" in options:
+            raise BenchmarkError("One prompt does not fit queries and documents.", "set model.prompts instead")
         self.model, self.strategy, self.made = model, strategy, made
         self.options = {**options, "on_overflow": "truncate"}
         self.cache = cache
