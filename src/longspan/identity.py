@@ -145,7 +145,7 @@ class _Look:
                 self.settings(settings),
                 [_name(hook) for kind in _HOOKS for hook in vars(module)[kind].values()],
                 [(name, self.told(one)) for name, one in tensors(module).items() if name not in moving],
-                [(name, child and self.module(child)) for name, child in module._modules.items()],
+                [(name, self.told(child)) for name, child in module._modules.items()],
             ],
         )
 

@@ -114,6 +114,7 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
     "other weights": loaded,
     "an adapter": adapted,
     "a hook": hooked,
+    "an empty part": settled("1.parts", torch.nn.ParameterDict()),
     "half precision": lambda model: model.bfloat16(),
     "a buffer": lambda model: model[0].auto_model.embeddings.position_ids.add_(1),
     "rows of positions": lambda model: model[0].auto_model.embeddings.position_embeddings.weight.data.zero_(),

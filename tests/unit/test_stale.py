@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from longspan import BenchmarkError, Encoder, encode, evaluate
+from longspan.cli import app
 from longspan.evaluation.cache import VectorCache
-from longspan.evaluation.score import Score
+from longspan.evaluation.score import Score, read
 from longspan.storage.load import load
 from tests.pipelines import WORDS, pipeline
 
@@ -158,17 +160,38 @@ def test_another_assumed_window_is_another_measurement(made: Path) -> None:
     assert len(measured(made, made / "model", window=32, known=first, **ours)) == len(first)
 
 
-def test_any_part_of_a_measurement_is_gone_on_from(minilm: Any) -> None:
+def test_any_part_of_a_measurement_is_gone_on_from(made: Path) -> None:
+    model = load(made / "model", device="cpu")
     asked = {"strategies": ["truncate"], "bm25": True}
     task = "passkey(documents=4, queries=4, depths=2)"
     kept: list[list[Score]] = []
-    every = list(evaluate(minilm, task, (64,), keep=kept.append, **asked))
+    every = list(evaluate(model, task, (64,), keep=kept.append, **asked))
     assert [one for scores in kept for one in scores] == every
     assert [len(scores) for scores in kept] == [6, 6, 6], "two metrics over all depths and at two; three ways to search"
     keys = [(one.label, one.depth, one.metric) for one in every]
     for known in (every[:1], every[:-1], every[1:], every[3:8], every):
-        rest = list(evaluate(minilm, task, (64,), known=known, **asked))
+        rest = list(evaluate(model, task, (64,), known=known, **asked))
         assert sorted(map(str, keys)) == sorted(str((one.label, one.depth, one.metric)) for one in [*known, *rest])
+
+
+@pytest.mark.filterwarnings("default:.*cut it short")
+def test_an_interrupted_command_writes_what_is_missing(made: Path, tmp_path: Path) -> None:
+    out, whole = tmp_path / "scores.jsonl", tmp_path / "whole.jsonl"
+    asked = ["evaluate", str(made / "model"), "-b", f"folder(path={str(made / 'set')!r})", "-s", "truncate"]
+    for path in (whole, out):
+        asked[6:] = ["--json", "--out", str(path), "--cache", str(tmp_path / "vectors.sqlite")]
+        assert CliRunner().invoke(app, asked).exit_code == 0
+    lines = whole.read_bytes().splitlines(keepends=True)
+    out.write_bytes(lines[0] + lines[2] + lines[3][:40])  # one metric each of two measurements, and a torn line
+    run = CliRunner().invoke(app, asked)
+    assert run.exit_code == 0, run.stderr
+    assert "line 3: a killed run has cut it short" in run.stderr
+    assert len(read(out)) == len(read(whole)) == 6
+    assert _values(out) == _values(whole)
+
+
+def _values(path: Path) -> set[tuple[str, str, float]]:
+    return {(one.label, one.metric, one.value) for one in read(path)}
 
 
 @pytest.fixture
@@ -225,7 +248,7 @@ def test_a_damaged_file_is_set_aside_and_rebuilt(full: Any) -> None:
 def test_whatever_bytes_a_cache_has_the_vectors_are_right_or_it_is_refused(full: Any) -> None:
     path, encoder, wanted = full
     whole, draw, refused = path.read_bytes(), np.random.default_rng(0), 0
-    for _ in range(60):
+    for _ in range(40):
         data = bytearray(whole)
         for place in draw.integers(0, len(data), draw.integers(1, 200)):
             data[place] = draw.integers(256)
@@ -236,7 +259,7 @@ def test_whatever_bytes_a_cache_has_the_vectors_are_right_or_it_is_refused(full:
             cache.close()
         except BenchmarkError:
             refused += 1
-    assert refused < 20, "most damage is mended"
+    assert refused < 15, "most damage is mended"
 
 
 def test_a_full_disk_another_layout_and_another_program_are_told(full: Any, tmp_path: Path) -> None:
