@@ -96,7 +96,7 @@ def automatic(model: Any, to: int, *, window: int | None = None) -> tuple[str, s
     Raises:
         PlanError: No method fits.
     """
-    if found := recall(identity(model), to):
+    if found := recall(identity(model, window=window), to):
         return found["method"], f"chosen by compare on {found.get('date')} as {found.get('why')}"
     geometry = inspect(model, window=window)
     rule = spec.short(plan(geometry, None, to).methods) or "none"

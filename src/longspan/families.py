@@ -7,11 +7,13 @@ with the family's verb is a method of that family, registered or not. What a met
 * ``native(geometry, factor) -> dict | None``, its form in transformers;
 * ``by_length``, true where a frequency map or slopes depend on how long an input is. ``frequencies`` then gets the
   input's own length; on a decoder it is rounded up to whole ``step`` tokens (the window when None);
-* ``adaptive``, false where a pairwise method changes inputs (of a decoder: queries) within the window too.
+* ``adaptive``, false where a pairwise method changes inputs (of a decoder: queries) within the window too;
+* ``files``, paths of the files that it reads: what they hold is part of what a model is (``identity``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from longspan.errors import PlanError
@@ -138,6 +140,11 @@ ENCODINGS: dict[str, tuple[str, ...]] = {
     "slopes": ("alibi",),
     "scales": ("learned", "rope"),
 }
+
+
+def files_of(methods: Iterable[object]) -> tuple[str, ...]:
+    """Paths of the files that methods read."""
+    return tuple(str(path) for method in methods for path in getattr(method, "files", ()))
 
 
 def family_of(method: object) -> str:

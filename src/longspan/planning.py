@@ -15,7 +15,7 @@ from longspan import distances, promises, registry, spec
 from longspan.checks import check_methods, check_model
 from longspan.description import describe
 from longspan.errors import InspectError, PlanError, shown
-from longspan.families import Frequencies, Range, family_of
+from longspan.families import Frequencies, Range, family_of, files_of
 from longspan.geometry import MAX_FACTOR, MAX_LENGTH, Geometry
 from longspan.values import is_number
 
@@ -212,6 +212,11 @@ class Plan:
         ``changed``: not identical.
         """
         return promises.short_inputs(self)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths of the files that its methods read."""
+        return files_of(self.methods)
 
     @property
     def position_bytes(self) -> int:

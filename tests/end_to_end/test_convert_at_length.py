@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from longspan.conversion.agreement import Agreement
 from longspan.conversion.architectures import rotary_twin
 from longspan.conversion.convert import convert
 from longspan.errors import ConvertError, StorageError
+from longspan.identity import identity
 from longspan.training.run import Recipe
 from tests.conversions import RECIPE, command, refused, same, stock_vectors
 from tests.models import build
@@ -95,6 +97,10 @@ def test_an_interrupted_run_at_length_comes_to_the_same_weights(
             convert(longspan.load(original), long_texts, out=out, recipe=AT_LENGTH, progress=False)
     with pytest.raises(ConvertError, match="holds a run with to=256, this one has to=200"):
         convert(longspan.load(original), long_texts, out=out, recipe=replace(AT_LENGTH, to=200), progress=False)
+    changed = longspan.load(original)
+    changed[1].pooling_mode = "max"
+    with pytest.raises(ConvertError, match="holds a run with identity="):
+        convert(changed, long_texts, out=out, recipe=AT_LENGTH, progress=False)
     made = convert(longspan.load(original), long_texts, out=out, recipe=AT_LENGTH, progress=False)
     assert made.cosine == lengthened.cosine
     assert same(out, lengthened.folder)
@@ -125,6 +131,17 @@ def test_what_is_no_earlier_conversion_is_refused_before_the_texts_are_read(
     model.tokenizer.save_pretrained(tmp_path / "wider")
     with pytest.raises(ConvertError, match=r"no conversion of this model.* 64 against .* 48 "):
         convert(model, nothing, out=tmp_path / "rotary", start=tmp_path / "wider")
+    trained = longspan.load(original)
+    trained[0].auto_model.encoder.layer[0].output.dense.weight.data.mul_(1.01)
+    with pytest.raises(ConvertError, match="conversion of another model, or of this one before it was changed"):
+        convert(trained, nothing, out=tmp_path / "rotary", start=converted.folder)
+    older = Path(shutil.copytree(converted.folder, tmp_path / "older"))  # which does not say what it was made of
+    told = json.loads((older / "config.json").read_text())
+    assert told.pop("converted_from") == identity(model)
+    (older / "config.json").write_text(json.dumps(told))
+    trained[0].auto_model.embeddings.word_embeddings.weight.data.normal_()
+    with pytest.raises(ConvertError, match="conversion of another model"):
+        convert(trained, nothing, out=tmp_path / "rotary", start=older)
     with pytest.raises(StorageError, match="absent"):
         convert(model, nothing, out=tmp_path / "rotary", start=tmp_path / "absent")
     longer = longspan.load(converted.folder)

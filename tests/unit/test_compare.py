@@ -77,7 +77,7 @@ def test_what_was_chosen_is_taken_up_by_auto(language: Any) -> None:
 
 def test_a_comparison_goes_on_from_its_scores(language: Any) -> None:
     kept: list[Score] = []
-    first = raced(language, methods=["ntk", "pi"], keep=kept.append)
+    first = raced(language, methods=["ntk", "pi"], keep=kept.extend)
     assert kept == first.scores
     again = raced(language, methods=["ntk", "pi"], known=kept)
     assert again.scores == []
@@ -85,7 +85,7 @@ def test_a_comparison_goes_on_from_its_scores(language: Any) -> None:
 
 
 def test_a_method_that_is_surely_behind_drops_out(language: Any) -> None:
-    race = Race(language, 64, longspan.inspect(language), 0, [], lambda score: None)
+    race = Race(language, 64, longspan.inspect(language), 0, [], lambda scores: None, "")
     scores = list(evaluate(language, [Perplexity(passages=8, scored=8)], [64], methods=["ntk"]))
     (one,) = (s for s in scores if s.metric == "likelihood" and s.plan)
     cell = (one.benchmark, one.task, one.length)
@@ -149,7 +149,7 @@ def test_extend_says_where_auto_comes_from(decoder: str, language: Any, tmp_path
 
 def test_what_a_seam_refuses_is_not_tried() -> None:
     model = fresh("mpnet")
-    race = Race(model, 64, longspan.inspect(model), 0, [], lambda score: None)
+    race = Race(model, 64, longspan.inspect(model), 0, [], lambda scores: None, "")
     assert race.applicable(["tile", "tile + log_n", "self_extend"]) == ["tile"]
     assert "does not dispatch attention" in race.refused["tile + log_n"]
     assert "needs rope positions" in race.refused["self_extend"]

@@ -147,6 +147,16 @@ def test_an_export_is_kept_and_found_again(cache, made) -> None:
     assert len(kept) == 4
 
 
+def test_an_export_of_what_the_model_was_is_not_taken() -> None:
+    from longspan.encoding.engines.export import fingerprint
+
+    model = fresh("bert")
+    before = fingerprint(model, None)
+    assert before == fingerprint(fresh("bert"), None) != fingerprint(model, 1)
+    model.embeddings.token_type_ids.add_(1)  # a buffer that no file of weights holds
+    assert fingerprint(model, None) != before
+
+
 def test_an_export_without_a_cache_goes_with_its_engine(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     ours = engine(fresh("bert"), "onnx")

@@ -121,7 +121,7 @@ def test_vectors_are_computed_once(minilm, own: str, tmp_path: Path, monkeypatch
 def test_a_mean_of_chunks_is_made_of_the_vectors_of_the_chunks(minilm, own: str) -> None:
     texts = list(from_folder("own", own).documents.values())
     straight = encode(minilm, texts, "chunk_mean(window=64, overlap=8)").vectors
-    arm = Dense(minilm, as_strategy("chunk_mean(window=64, overlap=8)"), None, {}, VectorCache(), "")
+    arm = Dense(minilm, as_strategy("chunk_mean(window=64, overlap=8)"), None, {}, VectorCache())
     outcome = arm.answer(Labelled("own", None, dict(enumerate(texts))), "").outputs[""]
     np.testing.assert_allclose(outcome, straight, atol=1e-6)
 

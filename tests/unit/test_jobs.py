@@ -29,8 +29,9 @@ from longspan.encoding.files.pieces import Limits
 from longspan.encoding.files.shards import shards
 from longspan.errors import EncodeError
 from longspan.scale.job import Summary, encode_files
-from longspan.scale.state import fingerprint, prepare
+from longspan.scale.state import fingerprint, meaning, prepare
 from longspan.scale.teams import Alone
+from longspan.scale.worker import Worker
 
 READ = 12  # words that the fake reads of a text, six a vector
 
@@ -45,7 +46,8 @@ class Fake:
         self.calls = 0
 
     def describe(self) -> dict[str, Any]:
-        return {"model": self.spec.model, "strategy": "late"}
+        identity = {"identity": self.spec.identity} if self.spec.identity else {}
+        return {"model": self.spec.model, "strategy": "late", **identity}
 
     def encode(self, texts: Any, spans: Any = None, on_error: str = "keep") -> Encoded:
         assert on_error == "keep"
@@ -90,6 +92,7 @@ class FakeSpec:
     dies: str = ""
     mark: str = ""
     raises: Any = None
+    identity: str = ""
 
     def build(self, worker: int = 0) -> Fake:
         return Fake(self)
@@ -325,6 +328,34 @@ def test_parts_of_another_job_are_refused_and_told_apart(source: Path, tmp_path:
         run(source, out)
     source.write_text(whole)
     assert run(source, out).resumed_rows > 0
+
+
+def test_a_model_is_what_it_is_and_not_what_it_is_called(source: Path, tmp_path: Path, killer: Killer) -> None:
+    out = tmp_path / "v.parquet"
+    killer.left = 8
+    with pytest.raises(Killed):
+        run(source, out, FakeSpec("here", identity="a"))
+    killer.left = -1
+    with pytest.raises(EncodeError, match="parts of another job: 'here' is not the model that it was; its weights"):
+        run(source, out, FakeSpec("here", identity="b"))
+    with pytest.raises(EncodeError, match="its model is 'here', not 'there'"):
+        run(source, out, FakeSpec("there", identity="b"))
+    assert run(source, out, FakeSpec("there", identity="a")).resumed_rows > 0
+    with pytest.raises(EncodeError, match="exists already"):
+        run(source, out, FakeSpec("there", identity="b"))
+
+
+def test_each_process_proves_that_it_loaded_the_same_model(source: Path, tmp_path: Path) -> None:
+    shard = shards([source])[0]
+    workers = [Worker(FakeSpec(name, identity=identity)) for name, identity in (("x", "a"), ("y", "a"), ("x", "b"))]
+    parts = Parts(tmp_path, "job", meaning(workers[0].describe()))
+    assert workers[0].work(shard, parts) == workers[1].work(shard, parts)
+    before = parts.path(0).read_bytes()
+    with pytest.raises(EncodeError, match=r"this worker loaded is not the one .*\nhint: leave the model's files"):
+        workers[2].work(shard, parts)
+    assert parts.path(0).read_bytes() == before
+    for worker in workers:
+        worker.close()
 
 
 def test_a_damaged_part_is_done_again(source: Path, tmp_path: Path, killer: Killer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 from pathlib import Path
@@ -87,6 +88,25 @@ def test_only_new_lengths_are_measured_but_another_set_is_measured_anew(minilm, 
     assert (list(told["scores"]), "seed 1;" in told["dataset_revision"]) == (["test_128"], True)
 
 
+def test_a_result_that_was_cut_short_is_made_anew(minilm, tmp_path: Path) -> None:
+    (path,) = write_mteb(minilm, [SMALL], [128], tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.warns(UserWarning, match="no whole result .* kept as LEMBPasskeyRetrieval.json.damaged"):
+        assert write_mteb(minilm, [SMALL], [128], tmp_path) == [path]
+    assert json.loads(path.read_bytes())["scores"] == json.loads(whole)["scores"]
+
+
+def test_a_model_that_was_changed_is_filed_apart(minilm) -> None:
+    model = copy.deepcopy(minilm)
+    encoder = MtebEncoder(model)
+    before = encoder.mteb_model_meta
+    assert encoder.mteb_model_meta is before
+    assert before.revision == MtebEncoder(minilm).mteb_model_meta.revision
+    model[1].pooling_mode = "max"
+    assert encoder.mteb_model_meta.revision != before.revision
+
+
 def test_name_and_revision_tell_methods_windows_and_strategies_apart(minilm) -> None:
     def meta(strategy=None, **options):
         return MtebEncoder(minilm, strategy, name="org/base", **options).mteb_model_meta
@@ -110,10 +130,6 @@ def test_name_and_revision_tell_methods_windows_and_strategies_apart(minilm) -> 
     assert tiled.n_parameters > metas[0].n_parameters  # the table has grown
     with extended(minilm, method=plan(geometry, "tile", 4096)):
         assert meta("extend").name == tiled.name
-
-
-def test_an_unchanged_model_keeps_its_revision(minilm) -> None:
-    assert MtebEncoder(minilm).mteb_model_meta.revision == MtebEncoder(minilm).mteb_model_meta.revision
 
 
 @pytest.mark.parametrize("strategy", ["chunk_max(window=64)", "long_late(window=64, size=32)"])

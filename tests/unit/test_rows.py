@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import pickle
 from pathlib import Path
 
@@ -253,3 +254,14 @@ def test_a_file_that_changes_after_the_scan_is_noticed(tmp_path: Path, name: str
     path.unlink()
     with pytest.raises(EncodeError, match="no file"):
         made[0].rows()
+
+
+def test_parquet_that_was_edited_is_another_input_whatever_its_date(tmp_path: Path) -> None:
+    path, found = tmp_path / "a.parquet", []
+    for text in ("one", "two", "one"):
+        table = pa.table({"text": [text, "same"], "other": [text] * 2})
+        pq.write_table(table, path, compression="none", write_statistics=False, use_dictionary=False)
+        os.utime(path, ns=(1, 1))
+        found.append((path.stat().st_size, shards([path])[0].pieces[0].digest))
+    assert found[0][0] == found[1][0]
+    assert found[0] == found[2] != found[1]

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from longspan.errors import BenchmarkError
 from longspan.evaluation import cells
-from longspan.evaluation.score import append, markdown, read, table
+from longspan.evaluation.cells import as_it_is
+from longspan.evaluation.score import append, latest, markdown, read, table
 from tests.scores import TRUNCATE
 
 ONE = replace(TRUNCATE, length=1024, value=0.48, seconds=1.5, date="2025-11-22T10:00:00+00:00")
@@ -73,13 +74,37 @@ def test_a_torn_line_costs_itself_only(tmp_path):
     path = tmp_path / "scores.jsonl"
     append(path, [ONE])
     whole = path.read_bytes()
-    path.write_bytes(whole + whole[: len(whole) // 2])
+    for cut in (1, len(whole) // 2, len(whole) - 2):
+        path.write_bytes(whole + whole[:cut])
+        with pytest.warns(UserWarning, match=r"scores.jsonl, line 2: .* cut it short"):
+            assert read(path) == [ONE]
+        append(path, [EXTENDED])
+        assert read(path) == [ONE, EXTENDED]
+        assert (tmp_path / "scores.jsonl.torn").read_bytes().endswith(whole[:cut] + b"\n")
+    path.write_bytes(whole + whole[:-1])  # all of a line but its end
     append(path, [EXTENDED])
-    with pytest.raises(BenchmarkError, match=r"scores.jsonl, line 2: not JSON"):
+    assert read(path) == [ONE, ONE, EXTENDED]
+    path.write_bytes(whole[:9] + b"\n" + whole)
+    with pytest.raises(BenchmarkError, match=r"scores.jsonl, line 1: not JSON"):
         read(path)
-    lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(lines[0] + lines[2])
-    assert read(path) == [ONE, EXTENDED]
+
+
+def test_what_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BenchmarkError, match="cannot be written"):
+        append(tmp_path / "file" / "scores.jsonl", [ONE])
+
+
+def test_models_of_one_name_are_told_apart_by_what_they_are():
+    older, newer = (replace(ONE, identity=letter * 64, value=value) for letter, value in (("a", 0.25), ("b", 0.75)))
+    assert latest([older, newer, replace(newer, value=1.0)]) == [older, replace(newer, value=1.0)]
+    found = {row.label: row.cells[1024].value for row in table([older, newer], metric="acc_at_1")}
+    assert sorted(found.values()) == [0.25, 0.75]
+    assert all(f"{letter * 8}: " in label for letter, label in zip("ab", found, strict=True))
+    rows = table(
+        [*(replace(one, strategy="extend", plan="tile") for one in (older, newer)), older, newer], metric="acc_at_1"
+    )
+    assert as_it_is(rows[1], rows).version == rows[1].version != rows[0].version
 
 
 @pytest.mark.parametrize(
@@ -114,6 +139,7 @@ changed = st.dictionaries(st.sampled_from([*asdict(ONE), "extra"]), values, max_
 lines = st.one_of(st.binary(max_size=60), st.builds(lambda new: json.dumps(asdict(ONE) | new).encode(), changed))
 
 
+@pytest.mark.filterwarnings("ignore:.*cut it short")
 @settings(max_examples=100, deadline=None)
 @given(st.lists(lines, max_size=3).map(b"\n".join))
 def test_any_bytes_are_scores_or_a_typed_error(content):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,41 @@ def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def append_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Add rows to the end of a file of JSON lines in one write, made with its folder where missing.
+
+    A last line that is no JSON and that no newline ends was cut short: it goes to a file beside it, ``.torn``.
+
+    Raises:
+        BenchmarkError: It cannot be written.
+    """
+    data = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab+") as file:
+            file.seek(0)
+            last = file.read().rpartition(b"\n")[2]
+            if last and _is_json(last):
+                data = b"\n" + data
+            elif last:
+                with path.with_name(f"{path.name}.torn").open("ab") as aside:
+                    aside.write(last + b"\n")
+                file.truncate(file.tell() - len(last))
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise BenchmarkError(
+            f"{path} cannot be written: {error.strerror or error}.", "free some space, or write elsewhere"
+        ) from None
+
+
+def read_lines(path: Path, torn: Callable[[int], None] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
     """Rows of a JSON-lines file with their line numbers, from 1; empty lines are skipped.
+
+    Args:
+        path: The file.
+        torn: Called with the number of a last line that was cut short, which is then left out; None for an error.
 
     Raises:
         BenchmarkError: The file cannot be read, or a line is not a JSON object.
@@ -88,10 +122,21 @@ def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             row = parse(line)
         except ValueError as error:
+            if torn and number == len(lines):  # no newline ends it
+                torn(number)
+                return
             raise bad_line(path, number, f"not JSON ({error})") from None
         if not isinstance(row, dict):
             raise bad_line(path, number, "not a JSON object")
         yield number, row
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def text_of(row: dict[str, Any], key: str, path: Path, line: int) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 from longspan.benchmarks.files import bad_line
 from longspan.benchmarks.rows import draw, rows_of
 from longspan.benchmarks.tasks import Question
+from longspan.disk import state_of
 from longspan.errors import BenchmarkError, require
 
 _EXTRA = "lm"
@@ -104,13 +105,11 @@ def load(source: Source) -> Any:
     Raises:
         BenchmarkError: lm-eval, a package that the task needs, the task or its data are missing.
     """
-    path = source.path
-    found = path.stat() if path and path.is_file() else None
-    return _load(source, (found.st_mtime_ns, found.st_size) if found else (0, 0))
+    return _load(source, state_of(source.path) if source.path else ())
 
 
 @lru_cache(maxsize=32)
-def _load(source: Source, stamp: tuple[int, int]) -> Any:
+def _load(source: Source, stamp: tuple[int, ...]) -> Any:
     manager = _manager(_family(source.task))
     if source.task not in manager.all_subtasks:
         manager = _manager("")

@@ -56,7 +56,7 @@ def compare(
         quick=quick,
         cache=cache or cache_folder() / "vectors.sqlite",
         known=read(out) if out and out.exists() else (),
-        keep=(lambda score: append(out, [score])) if out else (lambda score: None),
+        keep=(lambda scores: append(out, scores)) if out else (lambda scores: None),
         progress=not as_json,
     )
     say_json(asdict(found)) if as_json else say(_told(found))

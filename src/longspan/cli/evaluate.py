@@ -81,7 +81,7 @@ def evaluate(
     chosen, place = collect(benchmark, data, seed), cache or cache_folder() / "vectors.sqlite"
     engine: dict[str, Any] = {"backend": backend, "dtype": dtype, "layers": layers, "dims": dims}
     target = to or max(tokens, default=0)
-    for score in measure(
+    scores += measure(
         loaded,
         chosen,
         tokens,
@@ -94,12 +94,10 @@ def evaluate(
         cache=place,
         quick=quick,
         known=known,
+        keep=(lambda found: append(out, found)) if out else (lambda found: None),
         progress=not as_json,
         **engine,
-    ):
-        scores.append(score)
-        if out:
-            append(out, [score])
+    )
     if mteb:
         _write_mteb(loaded, chosen, tokens, mteb, target, method or (), window, seed=seed, cache=place, **engine)
     say_json([asdict(score) for score in scores]) if as_json else say(markdown(scores))

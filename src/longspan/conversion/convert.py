@@ -24,6 +24,7 @@ from longspan.conversion.work import keep_options, work_folder
 from longspan.encoding.pooling import Head
 from longspan.encoding.tokens import frame
 from longspan.errors import ConvertError, require
+from longspan.identity import CONVERTED_FROM, identity
 from longspan.inspection import inspect
 from longspan.seams import anatomy
 from longspan.storage.folder import check_target, renamed_when_whole, write_limits
@@ -41,6 +42,7 @@ _FIT, _FIT_TOKENS = 16, 256  # passages that the initialisation is measured on, 
 _CENTRE = 64  # passages whose mean vector is that of texts at large
 _ROWS, _LONG_ROWS = 32, 3  # held-out passages of a length, within the window and beyond it
 _OCTAVES = tuple(2**k for k in range(4, 24))  # lengths to measure at
+_SAME_WORDS = 0.9  # least mean cosine
 _SHAPE = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
 
 
@@ -131,6 +133,7 @@ def convert(
     recipe, target = recipe or Recipe(), Path(out)
     check_target(target)
     _check_model(model)
+    own = identity(model)
     if any(weight.dtype != torch.float32 for weight in model.parameters()):
         # The student learns in float32, and what stands behind the transformer reads both it and the teacher.
         model = copy.deepcopy(model).float()
@@ -139,7 +142,7 @@ def convert(
         check_length(recipe.to, geometry.window)
     with frozen(model):
         teacher = _teacher(model, geometry.window)
-        student = None if start is None else _earlier(teacher, start, base)
+        student = None if start is None else _earlier(teacher, own, start, base)
         paths = [corpus] if isinstance(corpus, (str, Path)) else list(corpus)
         texts, held_out = read_corpus(paths, model.tokenizer, column=column, limit=_READ).split(_HELD_OUT, recipe.seed)
         read, unseen = (
@@ -148,6 +151,7 @@ def convert(
         )
         draw = np.random.default_rng(recipe.seed)
         fit = read.batch(min(_FIT_TOKENS, read.longest), _FIT, draw).to(teacher.head.device)
+        began = "" if student is None else identity(student)
         if student is None:
             first = teacher.frame.before[0] if teacher.frame.before else None
             student = initialise(teacher.model, fit, base=base, first=first)
@@ -161,14 +165,15 @@ def convert(
             tqdm.write(f"before the first step, held-out cosine  {in_a_row(before)}", file=sys.stderr)
 
         work = work_folder(target)
-        options = {"model": geometry.source, "window": geometry.window, "corpus": texts.digest, "base": base}
-        options |= {"start": str(start or ""), **asdict(recipe)}
+        options = {"identity": own[:16], "window": geometry.window, "corpus": texts.digest, "base": base}
+        options |= {"start": began[:16], **asdict(recipe)}
         del options["until"]  # where a run stops does not change what it does until then
         keep_options(work, options)
         lessons = Lessons(read, beyond, recipe.steps, recipe.seed)
         done = distil(student, teacher, lessons, agreement, recipe, work, progress=progress)
         longest = recipe.to or geometry.window
         made = Converted(target, longest, done.cosine, agreement.neighbours(student), before, done.steps)
+        setattr(student.config, CONVERTED_FROM, own)
         _save(model, student, made, conversion_card(geometry.source, made, original, geometry.window))
     shutil.rmtree(work, ignore_errors=True)
     if recipe.until is not None and not reached(recipe.until, done.cosine.values()):
@@ -203,17 +208,18 @@ def _agreement(teacher: Teacher, unseen: Passages, window: int, recipe: Recipe) 
     return both
 
 
-def _earlier(teacher: Teacher, start: str | Path, base: float) -> Any:
-    """The network of an earlier conversion, to train further."""
+def _earlier(teacher: Teacher, own: str, start: str | Path, base: float) -> Any:
+    """The network of an earlier conversion of the model of this identity, to train further."""
     student = anatomy.transformer(load(start, device=str(teacher.head.device), dtype="float32"))
     if getattr(student.config, "longspan", None):
         raise ConvertError(
             f"{start} was extended; training goes on from the positions that it was trained with.",
             "start from the conversion that was extended",
         )
+    twin = rotary_twin(teacher.model, base=base).model
     shapes = [
         (config.model_type, *(getattr(config, name, None) for name in _SHAPE))
-        for config in (student.config, rotary_twin(teacher.model, base=base).model.config)
+        for config in (student.config, twin.config)
     ]
     if shapes[0] != shapes[1]:
         raise ConvertError(
@@ -221,7 +227,21 @@ def _earlier(teacher: Teacher, start: str | Path, base: float) -> Any:
             f"{', '.join(map(str, shapes[1]))} ({', '.join(('architecture', *_SHAPE))}).",
             "start from a folder that longspan convert made of it, or from none",
         )
+    if getattr(student.config, CONVERTED_FROM, None) not in (own, None) or _other_words(student, twin):
+        raise ConvertError(
+            f"{start} is a conversion of another model, or of this one before it was changed.",
+            "start from a folder that longspan convert made of this very model, or from none",
+        )
     return student
+
+
+def _other_words(student: Any, twin: Any) -> bool:
+    """Whether the word embeddings are a conversion's of another model; a conversion keeps them, or trains them little.
+
+    It is what tells where a conversion does not say what it was made of, as those of earlier versions.
+    """
+    ours, theirs = (one.get_input_embeddings().weight.detach().float() for one in (student, twin))
+    return float(torch.cosine_similarity(ours, theirs.to(ours.device), dim=-1).mean()) < _SAME_WORDS
 
 
 @torch.no_grad()

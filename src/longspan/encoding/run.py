@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 from tqdm import tqdm
 
 from longspan import spec
+from longspan.disk import digest_of
 from longspan.encoding import batches, engines, tokens
 from longspan.encoding.encoded import Encoded, collect, interleave, overflow, remedy, room_for
 from longspan.encoding.forward import vectors
@@ -19,7 +20,9 @@ from longspan.encoding.pooling import Head
 from longspan.encoding.strategy import as_strategy, chunked, window_of
 from longspan.encoding.tokens import FrameKind, Tokenised
 from longspan.errors import EncodeError
-from longspan.extension import extended, plan_of
+from longspan.extension import automatic, extended, plan_of
+from longspan.families import files_of
+from longspan.identity import identity, stamp
 from longspan.planning import Plan
 from longspan.reading import Reading, Span, Strategy, Text
 from longspan.seams import anatomy
@@ -62,7 +65,7 @@ def encode(
 
 
 class Encoder:
-    """A model and a way to read, for many calls; make another one after the model was trained or moved.
+    """A model and a way to read, for many calls; a model that was changed in between is read anew.
 
     Args:
         model: A SentenceTransformer.
@@ -108,6 +111,19 @@ class Encoder:
             raise EncodeError(f"A batch cannot cost {batch_tokens} tokens.", "use at least 1")
         self.model = model
         self.strategy = as_strategy(strategy)
+        if str(getattr(self.strategy, "method", "")).lower() == "auto":  # what that means may change; the vectors not
+            chosen, _ = automatic(model, self.strategy.to or 0)  # type: ignore[attr-defined]
+            self.strategy = replace(self.strategy, method=chosen)  # type: ignore[type-var]
+        self.on_overflow = on_overflow
+        self._how: dict[str, Any] = {"backend": backend, "dtype": dtype, "layers": layers}
+        self._what: dict[str, Any] = {"prompt": prompt, "frame": frame, "dims": dims}
+        self._budget = batch_tokens
+        self._take()
+
+    def _take(self) -> None:
+        """Read the pipeline as it is now."""
+        model, prompt, frame, dims = self.model, *self._what.values()
+        self._stamp = stamp(model)
         self.head = Head(model)
         if self.strategy.makes == "spans":
             self.head.check_spans()
@@ -120,10 +136,7 @@ class Encoder:
         self.prompt = prompt
         include = bool(self.head.pooling.include_prompt)
         self.frame = tokens.frame(model.tokenizer, frame, prompt=include, mode=self.head.mode)
-        self.on_overflow = on_overflow
-        self.batch_tokens = batch_tokens or batches.budget(self.head.device, self.head.width)
-        self._how: dict[str, Any] = {"backend": backend, "dtype": dtype, "layers": layers}
-        self._what: dict[str, Any] = {"prompt": prompt, "frame": frame, "dims": dims}
+        self.batch_tokens = self._budget or batches.budget(self.head.device, self.head.width)
         self._engine: engines.Engine | None = None
         self._made: Plan | None = None  # what the engine was made for
 
@@ -138,11 +151,13 @@ class Encoder:
         return self._run(texts, spans, on_error, progress)
 
     def describe(self) -> dict[str, Any]:
-        """What the vectors depend on, as JSON."""
+        """What the vectors depend on, as JSON: names of the model, which say nothing, and its identity, which does."""
         config, made = anatomy.transformer(self.model).config, plan_of(self.model)
         return {
             "model": str(config._name_or_path),
             "revision": str(getattr(config, "_commit_hash", None) or ""),
+            "identity": identity(self.model),
+            "files": [digest_of(path, EncodeError) for path in files_of(self._methods())],
             "plan": f"{spec.short(made.methods)} -> {made.length}" if made else "",
             "strategy": spec.short([self.strategy]),
             "on_overflow": self.on_overflow,
@@ -153,10 +168,11 @@ class Encoder:
 
     @property
     def engine(self) -> str:
-        """How token states are computed, with the layers and dimensions where not all are used."""
+        """How token states are computed, with the layers, dimensions and frame where they are not the usual ones."""
         cuts = {"layers": self._how["layers"], "dims": self._what["dims"]}
         name = f"{self._how['backend']} {self._how['dtype'] or self.head.dtype}"
-        return ", ".join([name, *(f"{count} {what}" for what, count in cuts.items() if count)])
+        framed = [self._what["frame"]] if self._what["frame"] else []
+        return ", ".join([name, *(f"{count} {what}" for what, count in cuts.items() if count), *framed])
 
     @property
     def window(self) -> int:
@@ -168,6 +184,8 @@ class Encoder:
             raise EncodeError("One string was given, not a list of texts.", "write [text]")
         if spans is not None and len(spans) != len(texts):
             raise EncodeError(f"{len(spans)} lists of spans for {len(texts)} texts.", "give one list, or None, a text")
+        if stamp(self.model) != self._stamp:  # it was trained, edited, extended or moved since
+            self._take()
         known = spans or [None] * len(texts)
         errors = {place: error for place, text in enumerate(texts) if (error := tokens.refusal(text))}
         fine = [place for place in range(len(texts)) if place not in errors]
@@ -193,6 +211,11 @@ class Encoder:
         with self._other(longest) as other:
             rest = other._run([texts[place] for place in again], [known[place] for place in again], on_error, progress)
         return interleave(encoded, rest, again)
+
+    def _methods(self) -> Sequence[Any]:
+        """What the model is extended by, and by what the strategy would."""
+        made, asked = plan_of(self.model), getattr(self.strategy, "method", "")
+        return [*(made.methods if made else ()), *(spec.parse(asked) if asked and asked != "none" else ())]
 
     def _extension(self) -> AbstractContextManager[Any]:
         """The model as the strategy asks for it."""

@@ -32,6 +32,7 @@ class BM25:
             "engine": "bm25s",
             "strategy": "bm25",
             "plan": "",
+            "identity": "",
             "window": 0,
         }
 

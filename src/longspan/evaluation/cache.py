@@ -1,13 +1,17 @@
-"""Vectors that were computed once: by model, plan, way to read and text."""
+"""Vectors that were computed once: by all that they depend on, and the text."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import sqlite3
+import threading
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,56 +19,69 @@ from longspan import __version__
 from longspan.encoding.encoded import Encoded
 from longspan.encoding.run import Encoder
 from longspan.errors import BenchmarkError
-from longspan.extension import plan_of
 
+Result = TypeVar("Result")
+_Row = tuple[bytes, int, int, int, float]  # vectors, how many, tokens given, tokens used, seconds
+
+_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 _SLICE = 2_000_000  # characters encoded before they are put away: what an interrupted run loses
-_TABLE = """CREATE TABLE IF NOT EXISTS vectors (
-    encoder TEXT, text TEXT, vectors BLOB, rows INTEGER, given INTEGER, used INTEGER, seconds REAL,
+_MAGIC = b"SQLite format 3\0"
+_TABLE = """CREATE TABLE IF NOT EXISTS sealed (
+    encoder TEXT, text TEXT, vectors BLOB, rows INTEGER, given INTEGER, used INTEGER, seconds REAL, seal BLOB,
     PRIMARY KEY (encoder, text)) WITHOUT ROWID"""
+_ASKED = "SELECT vectors, rows, given, used, seconds, seal FROM sealed WHERE encoder = ? AND text = ?"
+_PUT = "INSERT OR REPLACE INTO sealed VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 class VectorCache:
     """Vectors of texts in one SQLite file, or in memory.
 
-    Killed at any time it keeps what was put away; several processes may share it.
+    Killed at any time it keeps what was put away; several processes and threads may share it. Each text's vectors
+    carry a seal over their bytes and what they are of: what does not match it is computed anew. A file that SQLite
+    finds damaged is set aside, and another one begun.
 
     Args:
         path: The file, made with its folder where missing; None for memory.
 
     Raises:
-        BenchmarkError: The file is no such cache.
+        BenchmarkError: The file is no such cache, or cannot be opened.
+
+    Warns:
+        UserWarning: The file was damaged.
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        if path:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._base = sqlite3.connect(path or ":memory:", timeout=60)
-            self._base.execute(_TABLE)
-        except sqlite3.Error as error:
-            raise BenchmarkError(
-                f"{path} is no cache of vectors: {error}.", "remove it, or name another file"
-            ) from None
+        self._path, self._lock = path, threading.Lock()
+        self._base, self._file = self._opened(), self._inode()
+        self._do(lambda base: base.execute(_TABLE))
+        self._file = self._inode()  # a new one is there only now
+        self._row("", "")  # an error where it has other columns
 
-    def encode(self, encoder: Encoder, model: str, texts: Sequence[str], progress: str = "") -> tuple[Encoded, float]:
+    def encode(self, encoder: Encoder, texts: Sequence[str], progress: str = "") -> tuple[Encoded, float]:
         """Encode texts, those that are not known yet.
 
         Args:
             encoder: What encodes; one that is extended must be so meanwhile.
-            model: ``identity`` of its model without what extends it.
             texts: Any length.
             progress: Title of a progress bar on stderr, "" for none.
 
         Returns:
             What ``encoder.encode(texts)`` gives, without spans, and the seconds that computing it took, now or before.
+
+        Raises:
+            BenchmarkError: The file cannot be read or written.
+
+        Warns:
+            UserWarning: What it holds was damaged.
         """
-        key = hashlib.sha256(f"{__version__} {model} {_how(encoder)}".encode()).hexdigest()
+        key = hashlib.sha256(_how(encoder).encode()).hexdigest()
         names = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() for text in texts]
-        known = {row[0] for row in self._base.execute("SELECT text FROM vectors WHERE encoder = ?", (key,))}
-        new = {name: text for name, text in zip(names, texts, strict=True) if name not in known}
-        for part in _slices(new):
-            self._put(key, encoder, part, progress)
-        rows = [self._row(key, name) for name in names]
+        with self._lock:
+            known = self._known(key, names)
+            new = {name: text for name, text in zip(names, texts, strict=True) if name not in known}
+            for part in _slices(new):
+                known |= self._put(key, encoder, part, progress)
+        rows = [known[name] for name in names]
         vectors = [np.frombuffer(row[0], np.float32).reshape(row[1], -1) for row in rows]
         return Encoded(
             vectors=np.concatenate(vectors) if vectors else np.zeros((0, encoder.dimension), np.float32),
@@ -79,29 +96,114 @@ class VectorCache:
         """Close the file."""
         self._base.close()
 
-    def _put(self, key: str, encoder: Encoder, texts: dict[str, str], progress: str) -> None:
+    def _known(self, key: str, names: Sequence[str]) -> dict[str, _Row]:
+        """What the file holds of texts, whole."""
+        found = {name: self._row(key, name) for name in dict.fromkeys(names)}
+        held = {name: row for name, row in found.items() if row is not None}
+        whole = {name: row[:-1] for name, row in held.items() if row[-1] == _seal(key, name, row[:-1])}
+        if len(whole) < len(held):
+            lost = len(held) - len(whole)
+            warnings.warn(f"{self._path}: the vectors of {lost:,} texts were damaged; they are made anew", stacklevel=4)
+        return whole
+
+    def _row(self, key: str, name: str) -> Any:
+        return self._do(lambda base: base.execute(_ASKED, (key, name)).fetchone())
+
+    def _put(self, key: str, encoder: Encoder, texts: dict[str, str], progress: str) -> dict[str, _Row]:
         began = time.perf_counter()
         found = encoder.encode(list(texts.values()), progress=progress)
         seconds, total = time.perf_counter() - began, max(sum(found.used), 1)
         bounds = np.searchsorted(found.owner, np.arange(len(texts) + 1))
-        rows = []
+        made: dict[str, _Row] = {}
         for place, name in enumerate(texts):
             mine = np.ascontiguousarray(found.vectors[bounds[place] : bounds[place + 1]], dtype=np.float32)
             share = seconds * found.used[place] / total
-            rows.append((key, name, mine.tobytes(), len(mine), found.given[place], found.used[place], share))
-        with self._base:
-            self._base.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            made[name] = mine.tobytes(), len(mine), found.given[place], found.used[place], share
+        rows = [(key, name, *row, _seal(key, name, row)) for name, row in made.items()]
 
-    def _row(self, key: str, name: str) -> Any:
-        asked = "SELECT vectors, rows, given, used, seconds FROM vectors WHERE encoder = ? AND text = ?"
-        return self._base.execute(asked, (key, name)).fetchone()
+        def write(base: sqlite3.Connection) -> None:
+            with base:
+                base.executemany(_PUT, rows)
+
+        self._do(write)
+        return made
+
+    def _do(self, act: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Do something with the file; where that shows damage, with a new one."""
+        try:
+            return act(self._base)
+        except _ERRORS as error:
+            # What is of a kind of its own is no damage: a full disk, a lock. The text of a damaged table is no UTF-8.
+            if self._path is None or type(error) not in (sqlite3.DatabaseError, UnicodeDecodeError):
+                raise self._told(error) from None
+            self._set_aside(self._path, error)
+        try:
+            return act(self._base)
+        except _ERRORS as error:
+            raise self._told(error) from None
+
+    def _opened(self) -> sqlite3.Connection:
+        path = self._path
+        try:
+            if path:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if path.is_file() and not _MAGIC.startswith(head := _head(path)):
+                    raise sqlite3.DatabaseError(f"it begins with {head!r}")
+            base = sqlite3.connect(path or ":memory:", timeout=60, check_same_thread=False)
+        except (OSError, ValueError, sqlite3.Error) as error:
+            raise BenchmarkError(
+                f"{path} is no cache of vectors: {error}.", "remove it, or name another file"
+            ) from None
+        base.text_factory = lambda data: data.decode("utf-8", "replace")
+        return base
+
+    def _set_aside(self, path: Path, error: Exception) -> None:
+        kept = path.with_name(f"{path.name}.damaged")
+        self._base.close()
+        try:
+            if self._inode() == self._file:  # another process may have done it
+                path.replace(kept)
+                path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
+                told = f"{path} was damaged ({error}); it is kept as {kept.name}, and vectors are made anew"
+                warnings.warn(told, stacklevel=5)
+        except OSError as reason:
+            raise BenchmarkError(f"{path} is damaged, and cannot be moved: {reason}.", "name another file") from None
+        self._base = self._opened()
+        try:
+            self._base.execute(_TABLE)
+            self._file = self._inode()
+        except _ERRORS as reason:
+            raise self._told(reason) from None
+
+    def _inode(self) -> int:
+        return os.stat(self._path).st_ino if self._path and self._path.exists() else 0
+
+    def _told(self, error: Exception) -> BenchmarkError:
+        if "no such" in str(error) or "has no column" in str(error) or "values were supplied" in str(error):
+            return BenchmarkError(f"{self._path} has another layout: {error}.", "name another file, or remove this one")
+        return BenchmarkError(
+            f"{self._path or 'The cache in memory'} cannot be read or written: {error}.",
+            "free some space and close what else uses it, or name another file",
+        )
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(len(_MAGIC))
+
+
+def _seal(key: str, name: str, row: Sequence[Any]) -> bytes:
+    """A digest of a row and of what it is of."""
+    digest = hashlib.blake2b(f"{key} {name} {row[1:]!r} ".encode(), digest_size=16)
+    digest.update(row[0] if isinstance(row[0], bytes) else repr(row[0]).encode())
+    return digest.digest()
 
 
 def _how(encoder: Encoder) -> str:
-    """All that vectors depend on, beside the model as it was before it was extended, and the text."""
+    """All that vectors depend on, beside the text."""
     told = {name: value for name, value in encoder.describe().items() if name not in ("model", "revision")}
-    made = plan_of(encoder.model)
-    return f"{sorted(told.items())} {encoder.window} {encoder.head.device.type} {made.geometry.window if made else ''}"
+    told |= {"window": encoder.window}
+    return json.dumps([__version__, encoder.head.device.type, told], sort_keys=True)
 
 
 def _slices(texts: dict[str, str]) -> list[dict[str, str]]:

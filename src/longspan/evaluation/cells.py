@@ -97,6 +97,7 @@ class Row:
         model: The model's name.
         strategy: How long inputs are read, as in a Score.
         window: How much is read at once [tokens].
+        version: What tells it from other models of that name.
     """
 
     benchmark: str
@@ -106,6 +107,7 @@ class Row:
     model: str = ""
     strategy: str = ""
     window: int = 0
+    version: str = ""
 
     @property
     def kind(self) -> str:
@@ -150,7 +152,7 @@ def is_lower(benchmark: str, task: str, metric: str) -> bool:
 def as_it_is(row: Row, rows: Sequence[Row]) -> Row | None:
     """What a row is compared with: the model as it is, its first truncate row, else that of the first model."""
     plain = [one for one in rows if one.strategy.split("(")[0] == "truncate"]
-    own = [one for one in plain if one.model == row.model]
+    own = [one for one in plain if (one.model, one.version) == (row.model, row.version)]
     return next(iter(own or plain), None)
 
 

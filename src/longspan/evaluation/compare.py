@@ -14,7 +14,7 @@ from longspan.card import BenchmarkCard, MethodCard
 from longspan.errors import PlanError
 from longspan.evaluation.drift import short_drift
 from longspan.evaluation.race import Cell, Race, mean_of, metric_of
-from longspan.evaluation.run import collect
+from longspan.evaluation.run import collect, own_identity
 from longspan.evaluation.score import DRIFT, Score
 from longspan.evaluation.statistics import Interval
 from longspan.geometry import Geometry
@@ -97,7 +97,7 @@ def compare(
     quick: bool = False,
     cache: Path | None = None,
     known: Iterable[Score] = (),
-    keep: Callable[[Score], None] = lambda score: None,
+    keep: Callable[[list[Score]], None] = lambda scores: None,
     progress: bool = False,
     **options: Any,
 ) -> Comparison:
@@ -121,7 +121,7 @@ def compare(
         quick: Whether the race is on samples as well.
         cache: A file that keeps vectors for the next run.
         known: Scores of an earlier run; what they hold is not measured again.
-        keep: Called with each score as soon as it is measured.
+        keep: Called with all scores of a measurement as soon as it is made.
         progress: Show progress bars on stderr.
         **options: Those of ``evaluate``.
 
@@ -129,7 +129,8 @@ def compare(
         PlanError: The model is extended already, or no method applies.
         BenchmarkError: A benchmark cannot be built.
     """
-    race = Race(model, to, inspect(model, window=window), seed, [*known], keep)
+    own = own_identity(model, window, options.get("tokenizer"))
+    race = Race(model, to, inspect(model, window=window), seed, [*known], keep, own)
     race.how = {"cache": cache, "progress": progress, "window": window, **options}
     chosen = _benchmarks(model, benchmarks, data)
     tried = race.applicable(methods or _positions(race.geometry))
@@ -225,7 +226,7 @@ def _result(race: Race, left: Sequence[str], screened: dict[str, float], quick: 
     folder = f"{Path(race.name).name}-{race.to}"
     command = f'longspan extend {race.name} --to {race.to} --method "{best}" --out {folder}'
     outcome = {"method": best, "why": why, "date": datetime.now(timezone.utc).date().isoformat(), "model": race.name}
-    remember(identity(race.model), race.to, outcome)
+    remember(identity(race.model, window=race.how.get("window")), race.to, outcome)
     return Comparison(
         race.name, race.to, best, why, command, contenders, screened, race.refused, ladder, names, race.scores
     )
@@ -250,12 +251,13 @@ def _drifts(race: Race, methods: Sequence[str]) -> dict[str, float]:
         return {}
     window = race.geometry.window
     known = [one for one in race.known if (one.benchmark, one.window) == (DRIFT, race.to)]
-    new = [method for method in methods if method not in {one.plan for one in known}]
     texts = list(FairytaleQA(documents=_TEXTS).examples(None, 0).documents.values())
     lengths = [window // 4, window - 2]  # [CLS] and [SEP] take two
+    held = {(one.plan, one.length) for one in known}
+    new = [method for method in methods if not held >= {(method, length) for length in lengths}]
     given: dict[str, Any] = {"to": race.to, "methods": new, "window": race.how.get("window")}
-    for one in short_drift(race.model, texts, lengths, **given) if new else ():
-        race.scores.append(one)
-        race.keep(one)
-    found = [*known, *(one for one in race.scores if one.benchmark == DRIFT)]
+    measured = [*short_drift(race.model, texts, lengths, **given)] if new else []
+    race.scores += measured
+    race.keep(measured)
+    found = [*(one for one in known if one.plan not in new), *measured]
     return {method: mean_of(one for one in found if one.plan == method) for method in methods}

@@ -14,6 +14,7 @@ from longspan.encoding.run import Encoder
 from longspan.evaluation.measurement import model_facts, score
 from longspan.evaluation.score import DRIFT, Score
 from longspan.extension import extended, plan_of
+from longspan.identity import identity
 
 
 def short_drift(
@@ -38,6 +39,7 @@ def short_drift(
     Yields:
         One Score per method and length, metric ``cosine``; 1 means unchanged.
     """
+    own = identity(model, window=window)
     before = {n: _vectors(model, texts, n) for n in lengths}
     for method in methods:
         with extended(model, to, method, window=window) as longer:
@@ -57,6 +59,7 @@ def short_drift(
                     depth=None,
                     metric="cosine",
                     seed=0,
+                    identity=own,
                     seconds=time.perf_counter() - start,
                 )
 

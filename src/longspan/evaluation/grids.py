@@ -177,7 +177,7 @@ def origins(scores: Sequence[Score]) -> list[dict[str, str]]:
     rows: dict[tuple[str, ...], list[Score]] = {}
     for s in scores:
         packages = ", ".join(f"{name} {version}" for name, version in sorted(s.versions.items()))
-        rows.setdefault((s.model, s.revision, s.device, packages, s.commit), []).append(s)
+        rows.setdefault((s.model, s.version, s.device, packages, s.commit), []).append(s)
     names = ("model", "revision", "device", "versions", "commit")
     return [
         dict(zip(names, key, strict=True))

@@ -20,11 +20,11 @@ from longspan.encoding.strategy import as_strategy
 from longspan.errors import BenchmarkError
 from longspan.evaluation.cache import VectorCache
 from longspan.evaluation.measurement import model_facts
-from longspan.evaluation.mteb_tasks import require_mteb, task_of
+from longspan.evaluation.mteb_tasks import earlier, require_mteb, task_of
 from longspan.evaluation.run import collect
 from longspan.evaluation.search import Dense
 from longspan.extension import extended, plan_of
-from longspan.identity import identity
+from longspan.identity import stamp
 from longspan.planning import Plan
 from longspan.reading import Strategy
 
@@ -68,21 +68,26 @@ class MtebEncoder:
         **options: Any,
     ) -> None:
         require_mteb()
-        if "prompt" in options:
-            raise BenchmarkError("One prompt does not fit queries and documents.", "set model.prompts instead")
         if name is not None and not re.fullmatch(r"[^/\s]+/[^/\s]+", name):
             raise BenchmarkError(f"{name!r} is no name for mteb.", "name='organisation/model'")
         self.model = model
         self.strategy = as_strategy(strategy)
         self.plan = plan
         self.cache = cache or VectorCache()
-        self.identity = identity(model)
         self.options = {**options, "on_overflow": "truncate"}
-        self._dense = Dense(model, self.strategy, plan, options, self.cache, self.identity)
+        self._dense = Dense(model, self.strategy, plan, options, self.cache)
         self._corpus: tuple[list[str], list[str]] = ([], [])
-        with self._as_planned():
-            self.mteb_model_meta = self._meta(Encoder(model, self.strategy, **self.options), name)
-            """What mteb files the results under."""
+        self._name = name
+        self._filed: tuple[Any, Any] = ((), None)
+        _ = self.mteb_model_meta  # tells an option that does not fit
+
+    @property
+    def mteb_model_meta(self) -> Any:
+        """What mteb files the results under; another revision once the model was changed."""
+        if (now := stamp(self.model)) != self._filed[0]:
+            with self._as_planned():
+                self._filed = now, self._meta(Encoder(self.model, self.strategy, **self.options), self._name)
+        return self._filed[1]
 
     def encode(
         self,
@@ -112,7 +117,7 @@ class MtebEncoder:
         strategy = None if kind == "query" else self.strategy  # a query is read by one window, as in evaluate
         with self._as_planned():
             encoder = Encoder(self.model, strategy, prompt=self.model.prompts.get(kind), **self.options)
-            found, _ = self.cache.encode(encoder, self.identity, texts)
+            found, _ = self.cache.encode(encoder, texts)
         if len(found.vectors) != len(texts) or getattr(strategy, "makes", "") == "spans":
             raise BenchmarkError(
                 f"{spec.short([self.strategy])} makes several vectors of a text, which only retrieval can score.",
@@ -184,8 +189,7 @@ class MtebEncoder:
         method = f"{spec.short(made.methods) or 'none'} x{made.factor:g}" if made else ""
         parts = [base, _plain(method), "" if reading == "extend" else _plain(reading), str(encoder.window)]
         told = {key: value for key, value in encoder.describe().items() if key not in ("model", "revision", "versions")}
-        told |= {"identity": self.identity, "window": encoder.window, "device": encoder.head.device.type}
-        told |= {"longspan": __version__, "native": made.geometry.window if made else None}
+        told |= {"window": encoder.window, "device": encoder.head.device.type, "longspan": __version__}
         digest = hashlib.sha256(repr(sorted(told.items())).encode()).hexdigest()[:12]
         kwargs = {"method": spec.short(made.methods) or "none", "factor": made.factor} if made else {}
         return ModelMeta.create_empty(
@@ -260,7 +264,7 @@ def write_mteb(
     results = mteb.ResultCache(folder)
     meta = encoder.mteb_model_meta
     for task in tasks:
-        old = results.load_task_result(task.metadata.name, meta)
+        old = earlier(results, task.metadata.name, meta)
         # Where no split is missing mteb does not look at the revision of the data.
         same = old is None or old.dataset_revision == task.metadata.revision
         kept = "only-missing" if same else "always"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -66,6 +67,23 @@ def task_of(benchmark: Any, lengths: Sequence[int], seed: int) -> Any:
     task.data_loaded = True
     task.task_specific_scores = _spread
     return task
+
+
+def earlier(results: Any, task: str, meta: Any) -> Any:
+    """A model's earlier result in mteb's cache, None where there is none; one that is not whole is set aside.
+
+    Warns:
+        UserWarning: It was cut short by a killed run, or damaged.
+    """
+    try:
+        return results.load_task_result(task, meta)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        path = Path(results.get_task_result_path(task, meta))
+        kept = path.with_name(f"{path.name}.damaged")
+        path.replace(kept)
+        first = str(error).splitlines()[0]
+        warnings.warn(f"{path} is no whole result ({first}); it is kept as {kept.name}, and made anew", stacklevel=3)
+        return None
 
 
 def read_mteb(folder: Path) -> list[Score]:

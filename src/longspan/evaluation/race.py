@@ -32,12 +32,14 @@ class Race:
         geometry: Geometry,
         seed: int,
         known: list[Score],
-        keep: Callable[[Score], None],
+        keep: Callable[[list[Score]], None],
+        own: str,
     ) -> None:
         self.model, self.to, self.geometry, self.seed, self.keep = model, to, geometry, seed, keep
         self.name = str(anatomy.transformer(model).config._name_or_path)
-        # A file of scores may hold those of other models; keyword search belongs to none.
-        self.known = [one for one in known if one.model in (self.name, "bm25") and one.seed == seed]
+        # A file of scores may hold those of other models, or of what had this name before; keyword search is nobody's.
+        mine = {(self.name, own), ("bm25", "")}
+        self.known = [one for one in known if (one.model, one.identity) in mine and one.seed == seed]
         self.how: dict[str, Any] = {}
         self.refused: dict[str, str] = {}
         self.scores: list[Score] = []
@@ -63,9 +65,8 @@ class Race:
         bare: dict[str, Any] = {"strategies": (), "bm25": False} if searched and not ladder else {}
         given = {"to": self.to, "methods": methods, "seed": self.seed, "quick": quick, **self.how, **bare}
         given["lengths"] = lengths
-        for one in evaluate(self.model, sets, known=[*self.known, *self.scores], **given):
-            self.scores.append(one)
-            self.keep(one)
+        known = [*self.known, *self.scores]
+        self.scores += evaluate(self.model, sets, known=known, keep=self.keep, **given)
 
     def values(self, methods: Sequence[str], quick: bool) -> dict[str, dict[Cell, Score]]:
         """Each method's score on each set that all of them were measured on."""

@@ -102,7 +102,7 @@ def _same_data(scores: Sequence[Score]) -> None:
     known: dict[tuple[object, ...], str] = {}
     for s in scores:
         # A set that is fitted to a length is another one for each tokenizer, and so for each model.
-        whose = (s.model, s.revision) if fitted(s.benchmark, s.task) else ()
+        whose = (s.model, s.version) if fitted(s.benchmark, s.task) else ()
         first = known.setdefault((s.benchmark, s.task, s.length, s.seed, whose), s.data) if s.data else ""
         if s.data != first:
             where = f"{s.task}{f' at {s.length} tokens' if s.length else ''}, seed {s.seed}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from longspan.encoding.strategy import as_strategy
 from longspan.errors import BenchmarkError, PlanError
 from longspan.evaluation.bm25 import BM25
 from longspan.evaluation.cache import VectorCache
+from longspan.evaluation.cells import card_of
 from longspan.evaluation.language import Language
 from longspan.evaluation.measurement import Outcome, score
 from longspan.evaluation.sampling import quick_lengths, sample
@@ -25,6 +26,7 @@ from longspan.identity import identity
 from longspan.inspection import inspect
 from longspan.planning import plan
 from longspan.seams import anatomy
+from longspan.storage.load import tokenizer_of
 
 LADDER = ("truncate", "chunk_mean", "chunk_max", "chunk_max(top=2)", "long_late")
 """How a model reads long documents without being extended: what an extension has to beat."""
@@ -47,6 +49,7 @@ def evaluate(
     cache: Path | None = None,
     quick: bool = False,
     known: Sequence[Score] = (),
+    keep: Callable[[list[Score]], None] = lambda scores: None,
     progress: bool = False,
     tokenizer: Any = None,
     **options: Any,
@@ -69,7 +72,9 @@ def evaluate(
         data: A folder with a folder for each set that is not shipped, named like the set.
         cache: A file that keeps vectors for the next run; None keeps them in memory for this one.
         quick: Whether a sample of each set, at two of the lengths, is enough: to rank methods, not to quote.
-        known: Scores of an earlier run; what they hold is not measured again.
+        known: Scores of an earlier run; what they hold of this very model is not measured again. Of a measurement that
+            they hold a part of, the rest is made.
+        keep: Called with all new scores of a measurement at once, before the first of them is yielded.
         progress: Show progress bars on stderr.
         tokenizer: Of a causal language model; None for the one beside it.
         **options: Those of ``Encoder``: backend, dtype, layers, dims.
@@ -91,6 +96,7 @@ def evaluate(
         arms = _searches(model, target, methods, strategies, bm25, window, options, VectorCache(cache))
         count = _counter(model.tokenizer)
     else:
+        tokenizer = tokenizer or tokenizer_of(model.config._name_or_path, model)
         arms = writers = _writers(model, target, methods, window, tokenizer)
         count = writers[0].count
     sets = list(_sets(chosen, quick_lengths(lengths) if quick else lengths, seed, count))
@@ -99,7 +105,9 @@ def evaluate(
     for benchmark, examples in sets:
         if not any(_can(arm, examples) for arm in arms):
             raise _unanswered(model, benchmark, examples)
-    done = {_key(asdict(score)) for score in known}
+    done: dict[tuple[Any, ...], set[tuple[float | None, str]]] = {}
+    for one in known:
+        done.setdefault(_key(asdict(one)), set()).add((one.depth, one.metric))
     for benchmark, examples in sets:
         facts = {
             "benchmark": examples.name,
@@ -109,11 +117,15 @@ def evaluate(
             "data": digest(examples),
         }
         for arm in arms:
-            told: dict[str, Any] = {**arm.facts, **facts}
-            if _key(told) in done or not _can(arm, examples):
+            told: dict[str, Any] = {"identity": own_identity(model, window, tokenizer), **arm.facts, **facts}
+            before = done.get(_key(told), set())
+            if not _can(arm, examples) or (before and before >= _expected(benchmark, examples, known)):
                 continue
             title = f"{arm.label} {examples.name} {examples.length or ''}".strip() if progress else ""
-            yield from _scores(benchmark, examples, arm.answer(examples, title), told)
+            found = _scores(benchmark, examples, arm.answer(examples, title), told)
+            new = [one for one in found if (one.depth, one.metric) not in before]
+            keep(new)
+            yield from new
 
 
 def _counter(tokenizer: Any) -> Count:
@@ -145,18 +157,21 @@ def _searches(
         ladder = [replace(one, window=geometry.window) for one in ladder]
     longer = [None] if extension and strategies is None else plans
     read = [*((one, None) for one in ladder), *((as_strategy("extend"), made) for made in longer)]
-    own = identity(model)
-    dense = [Dense(model, strategy, made, options, cache, own) for strategy, made in read]
+    dense = [Dense(model, strategy, made, options, cache) for strategy, made in read]
     if not bm25:
         return [*dense]
     keywords = BM25()
     return [keywords, *dense, *(Hybrid(keywords, one) for one in dense if one.whole)]
 
 
-def _writers(model: Any, target: int, methods: Sequence[str], window: int | None, tokenizer: Any) -> list[Language]:
-    from longspan.storage.load import tokenizer_of
+def own_identity(model: Any, window: int | None = None, tokenizer: Any = None) -> str:
+    """``identity`` of a model as its Scores have it: before it is extended, with the tokenizer that reads for it."""
+    if not anatomy.is_pipeline(model):
+        tokenizer = tokenizer or tokenizer_of(model.config._name_or_path, model)
+    return identity(model, tokenizer=tokenizer, window=window)
 
-    tokenizer = tokenizer or tokenizer_of(model.config._name_or_path, model)
+
+def _writers(model: Any, target: int, methods: Sequence[str], window: int | None, tokenizer: Any) -> list[Language]:
     if plan_of(model) and methods:
         raise PlanError("The model is extended already, so no method can be measured on it.", "load the original")
     plans = [plan(inspect(model, window=window), method, target) for method in methods]
@@ -257,7 +272,19 @@ def _unanswered(model: Any, benchmark: Any, examples: Any) -> BenchmarkError:
     )
 
 
-_TOLD_APART = ("model", "engine", "strategy", "plan", "window", "benchmark", "task", "length", "seed", "data")
+def _expected(benchmark: Any, examples: Any, known: Sequence[Score]) -> set[tuple[float | None, str]]:
+    """Depth and metric of every score that a measurement gives."""
+    card = card_of(examples.name, repr(benchmark))
+    # A benchmark of one's own has no card: what it gives is known from what it gave.
+    metrics = card.metrics if card else {one.metric for one in known if one.benchmark == examples.name}
+    depths = {None, *_depths(examples).values()} if getattr(benchmark, "depths", 0) else {None}
+    return {(depth, metric) for depth in depths for metric in metrics}
+
+
+_TOLD_APART = (
+    *("identity", "model", "revision", "engine", "strategy", "plan", "window"),
+    *("benchmark", "task", "length", "seed", "data"),
+)
 
 
 def _key(facts: dict[str, Any]) -> tuple[Any, ...]:

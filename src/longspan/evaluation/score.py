@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 
-from longspan.benchmarks.files import read_lines
+from longspan.benchmarks.files import append_lines, read_lines
 from longspan.errors import BenchmarkError
 from longspan.evaluation.cells import Cell, Row, counts, grid, is_lower, lengths
 
@@ -62,6 +61,8 @@ class Score:
         characters: Their mean length [characters].
         tokens: Their mean length [tokens of this model, which compare with no other tokenizer's].
         values: The value of each example, in the benchmark's order; empty where they were not kept.
+        identity: ``identity`` of the model before the plan, with the window that was assumed; "" for keyword search and
+            in scores older than this field, of which nobody knows what the model was.
     """
 
     model: str
@@ -91,6 +92,7 @@ class Score:
     characters: float | None = None
     tokens: float | None = None
     values: tuple[float, ...] = ()
+    identity: str = ""
 
     def __post_init__(self) -> None:
         """Check types and ranges."""
@@ -115,6 +117,11 @@ class Score:
             raise _refused(f"depth={self.depth} is outside 0..1")
 
     @property
+    def version(self) -> str:
+        """What tells models of one name apart: the revision and the identity's first characters."""
+        return "+".join(part for part in (self.revision, self.identity[:8]) if part)
+
+    @property
     def label(self) -> str:
         """Row name: ``truncate 512``, ``interpolate -> 4096``, ``late 4096 in tile``, ``bm25 + tile -> 4096``."""
         if self.strategy in ("extend", "bm25 + extend"):
@@ -125,20 +132,18 @@ class Score:
 
 
 def append(path: Path, scores: Iterable[Score]) -> None:
-    """Add scores to the end of a file in one write; what stands there is never changed.
+    """Add scores to the end of a file in one write; whole lines that stand there are never changed.
+
+    A last line that a killed run has cut short is moved to a file beside it that ends in ``.torn``.
 
     Args:
         path: A JSON-lines file; it and its folders are created where missing.
         scores: What to add.
+
+    Raises:
+        BenchmarkError: It cannot be written.
     """
-    data = "".join(json.dumps(asdict(score), allow_nan=False) + "\n" for score in scores).encode()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab+") as file:
-        if file.tell() and file.seek(-1, os.SEEK_END) >= 0 and file.read() != b"\n":
-            data = b"\n" + data  # an earlier write was cut short: do not lose the new line with it
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    append_lines(path, map(asdict, scores))
 
 
 def read(path: Path) -> list[Score]:
@@ -146,11 +151,14 @@ def read(path: Path) -> list[Score]:
 
     Raises:
         BenchmarkError: The file cannot be read, or a line is not a score; the line is named.
+
+    Warns:
+        UserWarning: A killed run has cut its last line short; it is left out.
     """
     names = [field.name for field in fields(Score)]
     older = {field.name for field in fields(Score) if field.default is not MISSING}
     scores = []
-    for line, row in read_lines(path):
+    for line, row in read_lines(path, lambda line: _warn_torn(path, line)):
         if wrong := sorted((row.keys() ^ set(names)) - (older - row.keys())):
             known = f"a score has the fields {', '.join(names)}"
             raise BenchmarkError(f"{path}, line {line}: lacks or misspells {', '.join(wrong)}.", known)
@@ -185,7 +193,7 @@ def table(scores: Sequence[Score], *, metric: str, names: Mapping[Who, str] | No
     for key, row in rows.items():
         one = next(iter(row.values()))[0]
         cells = {n: _pool(row[n]) for n in sorted(row, key=lambda n: n or 0)}
-        made.append(Row(*key, cells, one.model, one.strategy, one.window))
+        made.append(Row(*key, cells, one.model, one.strategy, one.window, one.version))
     return made
 
 
@@ -198,22 +206,22 @@ def latest(scores: Iterable[Score]) -> list[Score]:
 
 
 def row_names(scores: Iterable[Score]) -> dict[Who, str]:
-    """Row name of each model, revision and label: no longer than it must be to tell them apart.
+    """Row name of each model, version and label: no longer than it must be to tell them apart.
 
     Keyword search belongs to no model: it is ``bm25`` beside any of them. Of a folder or hub id the last part is
     enough where no two models share it.
     """
     found = {who(score): score.strategy == "bm25" for score in scores}
     keywords = [one for one, alone in found.items() if alone]
-    revisions = {one[:2] for one, alone in found.items() if not alone}
-    models = {model for model, _ in revisions}
+    versions = {one[:2] for one, alone in found.items() if not alone}
+    models = {model for model, _ in versions}
     names = {one: one[2] if len(keywords) == 1 else f"{one[0]}@{one[1]}: {one[2]}" for one in keywords}
     last = {model: re.split(r"[/\\]", model.rstrip("/\\"))[-1] for model in models}
     if len(set(last.values())) < len(models):
         last = {model: model for model in models}
     for one in found.keys() - set(keywords):
-        model = last[one[0]] if len(models) == len(revisions) else f"{last[one[0]]}@{one[1]}"
-        names[one] = one[2] if len(revisions) == 1 else f"{model}: {one[2]}"
+        model = last[one[0]] if len(models) == len(versions) else f"{last[one[0]]}@{one[1]}".rstrip("@")
+        names[one] = one[2] if len(versions) == 1 else f"{model}: {one[2]}"
     return names
 
 
@@ -268,8 +276,12 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def who(score: Score) -> Who:
-    """What makes a row: model, revision and label."""
-    return score.model, score.revision, score.label
+    """What makes a row: model, version and label."""
+    return score.model, score.version, score.label
+
+
+def _warn_torn(path: Path, line: int) -> None:
+    warnings.warn(f"{path}, line {line}: a killed run has cut it short; it is left out", stacklevel=4)
 
 
 def _refused(fact: str) -> BenchmarkError:

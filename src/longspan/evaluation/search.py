@@ -35,7 +35,9 @@ class Dense:
         made: What to extend the model by while it is measured; None leaves it as it is.
         options: Those of ``Encoder``.
         cache: Vectors that are known.
-        identity: Of the model as it is now.
+
+    Raises:
+        BenchmarkError: An option does not fit.
     """
 
     answers = (Retrieval, Labelled)
@@ -47,11 +49,12 @@ class Dense:
         made: Plan | None,
         options: dict[str, Any],
         cache: VectorCache,
-        identity: str,
     ) -> None:
+        if "prompt" in options:
+            raise BenchmarkError("One prompt does not fit queries and documents.", "set model.prompts instead")
         self.model, self.strategy, self.made = model, strategy, made
         self.options = {**options, "on_overflow": "truncate"}
-        self.cache, self.identity = cache, identity
+        self.cache = cache
         plan = made or plan_of(model)
         with self._as_planned():
             encoder = Encoder(model, strategy, **options)
@@ -90,7 +93,7 @@ class Dense:
         read, seconds = self._encoded(documents, "document", title)
         with self._as_planned():
             queries = Encoder(self.model, prompt=self.model.prompts.get("query"), **self.options)
-            asked, asking = self.cache.encode(queries, self.identity, list(examples.queries.values()))
+            asked, asking = self.cache.encode(queries, list(examples.queries.values()))
         start = time.perf_counter()
         scores = read.scores(asked.vectors, self.strategy.top)
         seconds += asking + time.perf_counter() - start
@@ -104,7 +107,7 @@ class Dense:
         reads = _with(reads, window=strategy.window, overlap=strategy.overlap) if apart else reads
         with self._as_planned():
             encoder = Encoder(self.model, reads, prompt=self.model.prompts.get(prompt), **self.options)
-            found, seconds = self.cache.encode(encoder, self.identity, texts, title)
+            found, seconds = self.cache.encode(encoder, texts, title)
         if not apart:
             return found, seconds
         bounds = np.searchsorted(found.owner, np.arange(len(texts) + 1)).tolist()

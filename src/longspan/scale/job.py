@@ -19,7 +19,7 @@ from longspan.encoding.files.pieces import Limits
 from longspan.encoding.files.rows import Columns
 from longspan.encoding.files.shards import Shard, files, shards
 from longspan.errors import EncodeError
-from longspan.scale.state import clear, fingerprint, locked, prepare
+from longspan.scale.state import clear, fingerprint, locked, meaning, prepare
 from longspan.scale.teams import Alone, Processes, Team
 from longspan.scale.worker import Builds, cores
 
@@ -129,7 +129,7 @@ def encode_files(
         if told := prepare(target, job, about, work, overwrite=overwrite):
             total = Counts(**told["counts"])
             return _summary(target, about, total, total, began, began)
-        parts, started = Parts(target.parts, job), time.perf_counter()
+        parts, started = Parts(target.parts, job, meaning(about)), time.perf_counter()
         done = parts.done(len(work))
         resumed = sum(done.values(), Counts())
         left = [shard for shard in work if shard.index not in done]

@@ -26,9 +26,16 @@ from longspan.errors import EncodeError
 from longspan.jsons import parse
 
 
+def meaning(about: dict[str, Any]) -> str:
+    """What an encoder's description says of its vectors: names of the model count only where it has no identity."""
+    encoder = about["encoder"]
+    told = {name: value for name, value in encoder.items() if name not in ("model", "revision")}
+    return json.dumps({**about, "encoder": told if encoder.get("identity") else encoder}, sort_keys=True)
+
+
 def fingerprint(about: dict[str, Any], work: Sequence[Shard]) -> str:
     """The name of a job: what determines its result, and nothing else."""
-    digest = hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=16)
+    digest = hashlib.blake2b(meaning(about).encode(), digest_size=16)
     for shard in work:
         digest.update(repr(shard).encode("utf-8", "backslashreplace"))
     return digest.hexdigest()
@@ -140,7 +147,10 @@ def _job(job: str, about: dict[str, Any], work: Sequence[Shard]) -> dict[str, An
 
 
 def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
-    for name in sorted({*before, *now}):
+    if before.get("identity") != now.get("identity") and before.get("model") == now.get("model"):
+        return f"{now.get('model')!r} is not the model that it was; its weights, settings or files were changed"
+    same = {"model", "revision"} if before.get("identity", "") == now.get("identity") else set()
+    for name in sorted({*before, *now} - same, key=lambda name: (name != "model", name)):
         if before.get(name) != now.get(name):
             return f"its {name} is {before.get(name)!r}, not {now.get(name)!r}"
     return "its input differs"

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from longspan.encoding.files.parts import Counts, Parts, encode_rows
 from longspan.encoding.files.shards import Reader, Shard
 from longspan.errors import EncodeError, LongspanError
+from longspan.scale.state import meaning
 
 AGAIN = "run the same again: it goes on where it stopped"
 
@@ -97,7 +98,17 @@ class Worker:
         return {"encoder": self._encoder.describe(), "dimension": int(self._encoder.dimension)}
 
     def work(self, shard: Shard, parts: Parts) -> tuple[int, Counts]:
-        """Encode a shard and write its part; its index and counts."""
+        """Encode a shard and write its part; its index and counts.
+
+        Raises:
+            EncodeError: The encoder here is another one than the job's, or the rows cannot be encoded.
+        """
+        # Each process loads for itself, maybe days after the job began and maybe from a disk of its own.
+        if parts.encoder and meaning(self.describe()) != parts.encoder:
+            raise EncodeError(
+                "The model that this worker loaded is not the one that the job was begun with.",
+                "leave the model's files and packages as they are while a job runs, and give each machine the same",
+            )
         rows = shard.rows(self._reader)
         try:
             return shard.index, parts.write(shard.index, encode_rows(self._encoder, rows))

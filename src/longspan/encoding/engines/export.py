@@ -16,9 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from longspan import __version__
 from longspan.encoding.engines.torch_ import depends_on_batch
 from longspan.encoding.engines.twin import pad_token, twin
 from longspan.errors import EncodeError
+from longspan.identity import identity
 from longspan.seams import anatomy
 
 INPUTS, OUTPUT = ("input_ids", "attention_mask"), "last_hidden_state"
@@ -186,11 +188,7 @@ def _remove(folder: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def fingerprint(module: Traceable) -> str:
-    """Sixteen characters that change with the weights, the configuration, the layers and the exporter."""
-    digest = hashlib.blake2b(digest_size=8)
-    digest.update(f"{torch.__version__} {_OPSET} {module.model.config.to_json_string()}".encode())
-    for name, weight in module.model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(weight.contiguous().view(torch.uint8).numpy().data if weight.numel() else b"")
-    return digest.hexdigest()
+def fingerprint(model: Any, layers: int | None) -> str:
+    """Sixteen characters that change with what the model is, the layers and the exporter."""
+    told = f"{__version__} {torch.__version__} {_OPSET} {layers} {identity(model)}"
+    return hashlib.blake2b(told.encode(), digest_size=8).hexdigest()

@@ -43,7 +43,7 @@ class OnnxEngine:
         self._pad = pad_token(model)
         module = export.traceable(model, layers, "eager")
         folder = export.home(cache, self)
-        exact = folder / f"{export.fingerprint(module)}-float32.onnx"
+        exact = folder / f"{export.fingerprint(model, layers)}-float32.onnx"
         if not exact.exists():
             with export.placed(exact) as path:
                 export.to_onnx(module, path)

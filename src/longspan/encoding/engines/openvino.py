@@ -43,7 +43,7 @@ class OpenVinoEngine:
         self.device = torch.device("cpu")
         self._pad = pad_token(model)
         module = export.traceable(model, layers, "sdpa")
-        path = export.home(cache, self) / f"{export.fingerprint(module)}.xml"
+        path = export.home(cache, self) / f"{export.fingerprint(model, layers)}.xml"
         if not path.exists():
             with export.placed(path) as made:
                 with _quiet():

@@ -171,10 +171,12 @@ class Parts:
     Attributes:
         folder: Where they are.
         job: The job's fingerprint; it is in the names, so that a stray process of another job does no harm.
+        encoder: What each worker's encoder has to be, as ``meaning`` tells it; "" for any.
     """
 
     folder: Path
     job: str
+    encoder: str = ""
 
     def path(self, index: int) -> Path:
         """The file of a shard's part."""

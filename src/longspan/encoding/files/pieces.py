@@ -42,7 +42,7 @@ class Piece:
         line: Line of its first byte in the file, from 1; of a Parquet file, its first row.
         offset: Where it begins [bytes of the file, uncompressed]; of a Parquet file, the first row in its group.
         size: Its bytes, uncompressed; an estimate for Parquet.
-        digest: Hash of its bytes; of a Parquet file, of the file's size, time and footer.
+        digest: Hash of its bytes; of a Parquet file, those of its footer and of the row group's columns that are read.
         group: Row group of a Parquet file.
     """
 

@@ -14,12 +14,13 @@ from longspan.encoding.files.pieces import Limits, Piece, changed, told
 from longspan.encoding.files.rows import Columns, Row, from_fields
 from longspan.errors import EncodeError, require
 
+_AT_ONCE = 1 << 20  # bytes
 _TEXT = ("string", "large_string", "string_view")
 _DENSEST = 4096  # rows a byte: a page holds 20,000 rows as writers make them, and has a header of more than 20 bytes
 
 
 def scan_table(path: str, place: int, columns: Columns, limits: Limits) -> Iterator[Piece]:
-    """Pieces of a Parquet file, from its footer alone.
+    """Pieces of a Parquet file, from its footer; the columns that are read are hashed, not decoded.
 
     Raises:
         EncodeError: pyarrow is missing, the file cannot be read, or a column that is asked for is not there.
@@ -27,11 +28,12 @@ def scan_table(path: str, place: int, columns: Columns, limits: Limits) -> Itera
     with _opened(path) as table:
         _check_columns(path, table.schema_arrow, columns)
         _check_rows(path, table.metadata)
-        digest, line = _digest(path, table), 1
+        line = 1
         for group in range(table.num_row_groups):
             facts = table.metadata.row_group(group)
             if not facts.num_rows:
                 continue
+            digest = _digest(path, table, group, columns)
             # How long each text is stands nowhere but in the data: the mean of a row has to do. That of the column
             # alone is not asked for: pyarrow ends the process where a damaged footer has statistics that do not fit.
             mean = max(facts.total_byte_size / facts.num_rows, 1.0)
@@ -49,7 +51,7 @@ class Cursor:
         self._piece, self._columns, self._next = piece, columns, 0
         self._context = _opened(piece.path)
         table = self._context.__enter__()
-        if _digest(piece.path, table) != piece.digest:
+        if _digest(piece.path, table, piece.group, columns) != piece.digest:
             self.close()
             raise changed(piece.path)
         self._cells = _cells(table, piece, columns)
@@ -145,14 +147,21 @@ def _damaged(path: str, fact: str) -> EncodeError:
     return EncodeError(f"{path} cannot be read as Parquet: {fact}.", "check that the file is whole")
 
 
-def _digest(path: str, table: Any) -> str:
-    # The footer tells every row group's offsets, sizes and, mostly, extremes; reading all data only to hash it would
-    # double the reading.
+def _digest(path: str, table: Any, group: int, columns: Columns) -> str:
+    """Hash of the footer and of the bytes of a row group's columns that are read; no date or size tells as much."""
+    facts, wanted = table.metadata.row_group(group), (columns.text, columns.id, columns.spans)
+    digest = hashlib.blake2b(digest_size=16)
     with open(path, "rb") as file:
-        stat = os.fstat(file.fileno())
-        file.seek(-min(table.metadata.serialized_size + 8, stat.st_size), os.SEEK_END)
-        facts = f"{stat.st_size} {stat.st_mtime_ns} ".encode() + file.read()
-    return hashlib.blake2b(facts, digest_size=16).hexdigest()
+        file.seek(-min(table.metadata.serialized_size + 8, os.fstat(file.fileno()).st_size), os.SEEK_END)
+        digest.update(file.read())
+        for chunk in map(facts.column, range(facts.num_columns)):
+            if any(f"{chunk.path_in_schema}.".startswith(f"{name}.") for name in wanted):
+                file.seek(max(0, min(chunk.dictionary_page_offset or chunk.data_page_offset, chunk.data_page_offset)))
+                left = chunk.total_compressed_size
+                while left > 0 and (data := file.read(min(left, _AT_ONCE))):
+                    digest.update(data)
+                    left -= len(data)
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -12,6 +11,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from longspan.disk import state_of
 from longspan.errors import PlanError, require
 from longspan.families import Frequencies
 from longspan.geometry import MAX_FACTOR, Geometry
@@ -68,6 +68,11 @@ class CLEX:
             raise PlanError(f"clex(max_factor={self.max_factor}) is not in 1..{MAX_FACTOR}.", "the release has 16")
         check_step("clex", self.step)
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The weights' path."""
+        return (self.weights,) if self.weights else ()
+
     def reach(self, geometry: Geometry, target: int) -> int:
         """``max_factor`` windows, tokens."""
         return self.max_factor * geometry.window
@@ -81,13 +86,12 @@ class CLEX:
         t = min(max(math.ceil(length / geometry.window), 1), self.max_factor)
         if not self.weights or t == 1:
             return Frequencies(with_base_times(geometry, 2 * t - 1))
-        file = Path(self.weights)
-        solved = _solve(self, geometry.inv_freq, file.stat().st_mtime_ns if os.path.isfile(file) else 0)
+        solved = _solve(self, geometry.inv_freq, state_of(self.weights))
         return Frequencies(solved[t - 1].exp())
 
 
-@functools.cache
-def _solve(method: CLEX, inv_freq: tuple[float, ...], _written: int) -> Tensor:
+@functools.lru_cache(maxsize=32)
+def _solve(method: CLEX, inv_freq: tuple[float, ...], _state: tuple[int, ...]) -> Tensor:
     """``z`` at t = 1, 2 ... ``max_factor``, float64 ``[max_factor, d / 2]``; again when the file was written again."""
     odeint = require("torchdiffeq", "clex with weights", "clex", PlanError).odeint
     up, down = _projections(Path(method.weights), len(inv_freq))

@@ -1,0 +1,40 @@
+"""What a file is: its content, and a sign that it was written since."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from longspan.errors import LongspanError
+
+_AT_ONCE = 1 << 20  # bytes
+
+
+def digest_of(path: str | Path, kind: type[LongspanError]) -> str:
+    """SHA-256 of a file's content.
+
+    Raises:
+        LongspanError: It cannot be read; of the kind given.
+    """
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while data := file.read(_AT_ONCE):
+                digest.update(data)
+    except (OSError, ValueError) as error:  # a path with a null byte is the latter
+        cause = getattr(error, "strerror", None) or error
+        raise kind(f"{str(path)!r} cannot be read: {cause}.", "give the path of a readable file") from None
+    return digest.hexdigest()
+
+
+def state_of(path: str | Path) -> tuple[int, ...]:
+    """Numbers that differ once a file was written or replaced, () where there is none.
+
+    The time at which the system noted the last change is one of them: no tool that sets dates back reaches it.
+    """
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
