@@ -121,7 +121,7 @@ def _read(model: Any, *, window: int | None, source: str, reads: int | None = No
         scalable_queries=len(anatomy.query_projections(model)) == config.num_hidden_layers,
         layer_types=tuple(getattr(config, "layer_types", None) or ()),
         reach=_reach(config),
-        extended=live.plan.to_json() if live else getattr(config, "longspan", None),
+        extended=live.plan.to_json() if live else getattr(config, anatomy.PLAN_KEY, None),
         source=source,
         **rope,
     )

@@ -10,6 +10,8 @@ from torch import nn
 QUERY_NAMES = ("query", "q_lin", "q_proj")
 APPLIED = "_longspan"
 """Attribute of the base model, shared by every wrapper around it, that holds what was done to it."""
+PLAN_KEY = "longspan"
+"""Key of the text part's configuration that holds the plan, as JSON data, as long as a model is extended."""
 
 TABLE_NAMES = ("position_embeddings", "embed_positions", "wpe")
 

@@ -11,17 +11,16 @@ from torch import Tensor, nn
 
 from longspan.errors import SeamError
 from longspan.seams import anatomy
+from longspan.seams.journal import Journal
 
 
-def apply(model: Any, build: Callable[[Tensor], Tensor]) -> Callable[[], None]:
+def apply(model: Any, journal: Journal, build: Callable[[Tensor], Tensor]) -> None:
     """Replace the position table.
 
     Args:
-        model: A transformers model.
+        model: A transformers model with a configuration of its own.
+        journal: Takes it back: the old table and buffers, the same objects as before.
         build: The new rows ``[length, E]`` from the trained ones ``[window, E]``.
-
-    Returns:
-        The undo: the old table, buffers and limit, the same objects as before.
 
     Raises:
         SeamError: The model has no learned table.
@@ -42,19 +41,9 @@ def apply(model: Any, build: Callable[[Tensor], Tensor]) -> Callable[[], None]:
         for name, buffer in slot.parent.named_buffers(recurse=False)
         if buffer.dim() == 2 and buffer.shape[1] == old.num_embeddings
     }
-    limit = config.max_position_embeddings
-
-    slot.put(new)
+    journal.set(slot.parent, slot.name, new)
     for name, buffer in buffers.items():
         fill = torch.arange(len(weight)) if name == "position_ids" else torch.zeros(len(weight))
-        setattr(slot.parent, name, fill.to(buffer).expand(1, -1))
+        journal.set(slot.parent, name, fill.to(buffer).expand(1, -1))
     # OPT counts its offset apart; the others count the rows of the table.
     config.max_position_embeddings = len(weight) - (offset if old.padding_idx is None else 0)
-
-    def undo() -> None:
-        slot.put(old)
-        for name, buffer in buffers.items():
-            setattr(slot.parent, name, buffer)
-        config.max_position_embeddings = limit
-
-    return undo

@@ -50,7 +50,7 @@ def load(source: str | Path, *, device: str | None = None, dtype: str | None = N
         ) from error
     inner = anatomy.transformer(model)
     inner.config._name_or_path = str(source)
-    if stored := getattr(inner.config, "longspan", None):
+    if stored := getattr(anatomy.text_config(inner), anatomy.PLAN_KEY, None):
         reapply(model, stored_plan(stored))
     return model
 
