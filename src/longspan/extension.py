@@ -14,7 +14,7 @@ from longspan.identity import identity
 from longspan.inspection import inspect
 from longspan.outcomes import recall
 from longspan.planning import Methods, Plan, plan
-from longspan.seams import anatomy, frequencies, limits, positions, queries, rotation, scale, slopes, table
+from longspan.seams import anatomy, frequencies, limits, positions, queries, rotation, scale, slopes, table, trial
 from longspan.seams.journal import Journal, own_configuration
 
 
@@ -213,6 +213,7 @@ def _apply(model: Any, made: Plan, *, stored: bool, attention: str | None = None
         _write(inner, journal, made, stored=stored, attention=attention)
         if not stored:
             limits.apply(model, journal, made.length)
+            trial.beyond(inner, journal, made.geometry.window, made.length, counted=made.late)
         return model
     except BaseException:
         journal.undo()
