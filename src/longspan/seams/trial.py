@@ -65,14 +65,13 @@ def _failure(model: Any, journal: Journal, tokens: int, positions: Tensor | None
     """What a forward of one row says when it fails, "" when it does not."""
     takes = inspect.signature(model.base_model.forward).parameters
     ids = torch.full((1, tokens), _word(anatomy.text_config(model)))
-    given = {"attention_mask": torch.ones_like(ids), "decoder_input_ids": ids[:, :1], "position_ids": positions}
+    offered = {"attention_mask": torch.ones_like(ids), "decoder_input_ids": ids[:, :1], "position_ids": positions}
+    given = {name: value for name, value in offered.items() if name in takes and value is not None}
     try:
-        _forward(
-            model, journal, ids, **{key: value for key, value in given.items() if key in takes and value is not None}
-        )
+        _forward(model, journal, ids, **given)
     except LongspanError:
         raise
-    except Exception as error:  # whatever a model's own code does with a length that it does not know
+    except Exception as error:  # noqa: BLE001 - whatever a model's own code does with a length that it does not know
         return (str(error).strip() or type(error).__name__).splitlines()[0]
     return ""
 
