@@ -124,6 +124,10 @@ class Geometry:
         return "\n".join(f"{name:<13}{value}" for name, value in rows.items())
 
     def _trained(self) -> str:
+        rope = self.rope_parameters
+        if self.rope_type == "linear" and "original_max_position_embeddings" not in rope and not self.extended:
+            # Both are in use, and nothing in the configuration tells them apart.
+            return f" trained; {self.window * rope['factor']:g} if they do not count the scaling: then pass window"
         before = (self.extended or {}).get("geometry")
         return f", {before.get('window')} of them trained" if isinstance(before, dict) else " trained"
 
@@ -133,7 +137,9 @@ class Geometry:
             bias = ", and a relative bias" if self.relative_bias else ""
             return f"learned, {self.window} rows{offset}{bias}"
         if self.encoding == "rope":
-            kind = "" if self.rope_type == "default" else f", scaled by {self.rope_type}"
+            factor = self.rope_parameters.get("factor")
+            size = f" {factor:g}x" if isinstance(factor, (int, float)) else ""
+            kind = "" if self.rope_type == "default" else f", scaled by {self.rope_type}{size}"
             only = f" in {self.layer_type} layers" if self.layer_type else ""
             return f"rope, base {self.base:g}, {self.rotary_dim} of {self.head_dim} channels rotate{only}{kind}"
         return "none that longspan knows" if self.encoding == "none" else self.encoding

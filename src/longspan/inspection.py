@@ -17,7 +17,7 @@ from longspan.sources import locate
 
 _ALIBI = ("bloom", "mpt")
 _WINDOW_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx")
-_SCALED_WINDOW = ("yarn", "llama3", "longrope")
+_SCALED_WINDOW = ("yarn", "llama3", "longrope", "linear")
 
 
 def inspect(model: Any, *, window: int | None = None) -> Geometry:
@@ -183,9 +183,10 @@ def _window(config: Any, table: anatomy.Slot | None, encoding: str, offset: int,
         return min(rows, said) if isinstance(said, int) and said > 0 else rows
     for key in _WINDOW_KEYS:
         if isinstance(value := getattr(config, key, None), int) and value > 0:
+            original = rope.get("original_max_position_embeddings", value if rope.get("rope_type") != "linear" else 0)
             if rope.get("rope_type") in _SCALED_WINDOW:
                 # Some checkpoints keep the short length here and say the long one only through the factor.
-                return max(value, int(rope.get("factor", 1) * rope.get("original_max_position_embeddings", value)))
+                return max(value, int(rope.get("factor", 1) * original))
             return value
     raise InspectError(
         f"The configuration of this {config.model_type} does not say its trained length "
