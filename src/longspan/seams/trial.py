@@ -45,8 +45,9 @@ def beyond(model: Any, journal: Journal, window: int, length: int, *, counted: b
         if counted or "position_ids" not in inspect.signature(model.base_model.forward).parameters:
             return
         slot = anatomy.position_table(model)
-        first = window + (anatomy.pad_offset(slot.module) if slot else 0)
-        tokens, far = _TOKENS, (first + torch.arange(_TOKENS)).clamp(max=length - 1).unsqueeze(0)
+        # The RoBERTa family is given rows of its table, the others (OPT) are given positions.
+        offset = anatomy.pad_offset(slot.module) if slot and slot.module.padding_idx is not None else 0
+        tokens, far = _TOKENS, offset + (window + torch.arange(_TOKENS)).clamp(max=length - 1).unsqueeze(0)
     if not (told := _failure(model, journal, tokens, far)):
         return
     if plain := _failure(model, journal, 1):
