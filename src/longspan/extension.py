@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from longspan import spec
+from longspan import engines, spec
 from longspan.errors import PlanError, SeamError
 from longspan.geometry import Geometry
 from longspan.identity import identity
 from longspan.inspection import inspect
 from longspan.outcomes import recall
 from longspan.planning import Methods, Plan, plan
-from longspan.seams import anatomy, frequencies, limits, positions, queries, rotation, scale, slopes, table
+from longspan.seams import anatomy, frequencies, limits, positions, queries, rotation, scale, slopes, table, trial
+from longspan.seams.journal import Journal, own_configuration
 
 
 class _Applied:
-    """What was done to a model, kept on it."""
+    """What was done to a model, kept on it.
 
-    def __init__(self, made: Plan, undos: list[Callable[[], None]]) -> None:
+    Attributes:
+        plan: By which it was extended.
+        had_engine_key: Whether the configuration told serving engines of dual chunk attention before.
+        journal: Takes it back; None for a model that was loaded or copied extended.
+    """
+
+    def __init__(self, made: Plan, had_engine_key: bool, journal: Journal | None = None) -> None:
         self.plan = made
-        self.undos = undos
+        self.had_engine_key = had_engine_key
+        self.journal = journal
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Applied:
-        return _Applied(self.plan, [])  # the undos belong to the original
+        return _Applied(self.plan, self.had_engine_key)  # the journal belongs to the original
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Applied, (self.plan, [])
+        return _Applied, (self.plan, self.had_engine_key)
 
 
 def extend(
@@ -41,8 +49,14 @@ def extend(
 ) -> Any:
     """Give a model a longer window, in place.
 
+    The plan stands in the model's configuration until ``restore``, so a checkpoint written by stock tools
+    (``save_pretrained``, a Trainer, ``push_to_hub``) carries it and ``longspan.load`` restores it. Such a checkpoint
+    is right in stock tools only where ``plan.native`` is true; they cannot warn, ``longspan.save`` does. The tokenizer
+    of a bare transformers model is not at hand: raise its ``model_max_length``, or use ``longspan.save``.
+
     Args:
-        model: A SentenceTransformer or a transformers model.
+        model: A SentenceTransformer or a transformers model; the outermost one, since what holds the model may have
+            the same configuration and would not be told.
         to: Target in tokens; not needed with a Plan.
         method: A specification ("interpolate + log_n"), a method, several, a Plan, None for the default, or "auto"
             for what ``automatic`` names.
@@ -54,14 +68,15 @@ def extend(
         The same object.
 
     Raises:
-        PlanError: The methods do not fit, or the choice of attention would have no effect. The model is unchanged.
-        SeamError: The plan cannot be written into this model. The model is unchanged.
+        PlanError: The methods do not fit, or the choice of attention would have no effect.
+        SeamError: The plan cannot be written into this model, or it fails beyond its window all the same.
+
+    After an exception of any class the model is as it was.
 
     Example:
         >>> extend(model, to=4096, method="tile").encode(long_text)
     """
-    if plan_of(model) is not None:
-        raise PlanError("This model is already extended.", "call restore(model) first")
+    _check_plain(model)
     if isinstance(method, Plan):
         made = method
         _check_same(inspect(model, window=made.geometry.window), made.geometry)
@@ -78,8 +93,7 @@ def extend(
             "to the model.",
             "leave attention out, or pass attn_implementation where the model is loaded",
         )
-    _apply(model, made, stored=False, attention=attention)
-    return model
+    return _apply(model, made, stored=False, attention=attention)
 
 
 def automatic(model: Any, to: int, *, window: int | None = None) -> tuple[str, str]:
@@ -106,22 +120,25 @@ def automatic(model: Any, to: int, *, window: int | None = None) -> tuple[str, s
 def restore(model: Any) -> Any:
     """Take an extension back; outputs are bit-identical to those before it.
 
+    An exception that comes in between is raised when all is taken back, or before anything is.
+
     Returns:
         The same object.
 
     Raises:
         SeamError: The model is not extended, or was loaded or copied extended.
     """
-    owner = anatomy.transformer(model).base_model
-    applied: _Applied | None = getattr(owner, anatomy.APPLIED, None)
-    if applied is None or not applied.undos:
+    applied = _applied(model)
+    if applied is None or applied.journal is None:
         raise SeamError(
             "There is nothing to take back: the model is not extended, or was loaded or copied in that state.",
             "load the original model",
         )
-    for undo in reversed(applied.undos):
-        undo()
-    delattr(owner, anatomy.APPLIED)
+    try:
+        applied.journal.undo()
+    except BaseException:
+        applied.journal.undo()  # to its end: a model half extended is of no use
+        raise
     return model
 
 
@@ -135,17 +152,28 @@ def extended(
     attention: str | None = None,
 ) -> Iterator[Any]:
     """``extend`` for a ``with`` block; restored at its end, also after an exception."""
-    extend(model, to, method, window=window, attention=attention)
+    _check_plain(model)
     try:
-        yield model
+        try:
+            yield extend(model, to, method, window=window, attention=attention)
+        finally:
+            if _applied(model):
+                restore(model)
     finally:
-        restore(model)
+        if _applied(model):  # an exception came before restore had begun
+            restore(model)
 
 
 def plan_of(model: Any) -> Plan | None:
     """The plan a model was extended by, None when it was not."""
-    applied: _Applied | None = getattr(anatomy.transformer(model).base_model, anatomy.APPLIED, None)
+    applied = _applied(model)
     return applied.plan if applied else None
+
+
+def replaced_engine_key(model: Any) -> bool:
+    """Whether an extended model's configuration told serving engines of dual chunk attention before it was extended."""
+    applied = _applied(model)
+    return applied is not None and applied.had_engine_key
 
 
 def reapply(model: Any, made: Plan) -> None:
@@ -159,6 +187,16 @@ def reapply(model: Any, made: Plan) -> None:
     _apply(model, made, stored=True)
 
 
+def _applied(model: Any) -> _Applied | None:
+    found: _Applied | None = getattr(anatomy.transformer(model).base_model, anatomy.APPLIED, None)
+    return found
+
+
+def _check_plain(model: Any) -> None:
+    if _applied(model):
+        raise PlanError("This model is already extended.", "call restore(model) first")
+
+
 _SHAPE = ("architecture", "role", "layers", "heads", "head_dim", "hidden", "pad_offset")
 """Facts that no extension changes."""
 
@@ -169,40 +207,56 @@ def _check_same(found: Geometry, planned: Geometry, facts: Sequence[str] = (*_SH
         raise PlanError(f"The plan was made for another model: this one has {told}.", "plan for this model")
 
 
-def _apply(model: Any, made: Plan, *, stored: bool, attention: str | None = None) -> None:
-    inner = anatomy.transformer(model)
-    undos: list[Callable[[], None]] = []
-    first = made.frequencies.first if made.frequencies else 0
+def _apply(model: Any, made: Plan, *, stored: bool, attention: str | None = None) -> Any:
+    journal = Journal()
     try:
-        if made.rope_parameters and made.frequencies and (not stored or first):
-            undos.append(frequencies.apply(inner, made.rope_parameters, made.frequencies, made.geometry, made.length))
-        if made.of("tables") and not stored:
-            undos.append(table.apply(inner, made.table))
-        if made.rewires_positions:
-            undos.append(positions.apply(inner, made.position_ids))
-        if made.scale_home == "queries" and not stored:
-            undos.append(queries.apply(inner, made.constant_scale))
-        if made.slopes is not None:
-            by_length = made.slopes_at if made.slopes_by_length else None
-            undos.append(slopes.apply(inner, made.slopes, made.length, by_length))
-        if made.late:
-            facts = made.geometry
-            undos.append(
-                rotation.apply(
-                    inner,
-                    made.ranges,
-                    window=facts.window,
-                    causal=facts.role == "decoder",
-                    layer_type=facts.layer_type,
-                    backend=attention,
-                )
-            )
-        if made.scale_home == "attention":
-            undos.append(scale.apply(inner, made.scale))
+        inner = anatomy.transformer(model)
+        had_key = getattr(anatomy.text_config(inner), engines.ENGINE_KEY, None) is not None
+        applied = _Applied(made, had_key, None if stored else journal)
+        journal.put(inner.base_model.__dict__, anatomy.APPLIED, applied)
+        own_configuration(inner, journal)
+        _write(inner, journal, made, stored=stored, attention=attention)
         if not stored:
-            undos.append(limits.apply(model, made.length))
-    except Exception:
-        for undo in reversed(undos):
-            undo()
+            limits.apply(model, journal, made.length)
+            trial.beyond(inner, journal, made.geometry.window, made.length, counted=made.late)
+        return model
+    except BaseException:
+        journal.undo()
         raise
-    setattr(inner.base_model, anatomy.APPLIED, _Applied(made, [] if stored else undos))
+
+
+def _write(inner: Any, journal: Journal, made: Plan, *, stored: bool, attention: str | None) -> None:
+    facts = made.geometry
+    first = made.frequencies.first if made.frequencies else 0
+    if made.rope_parameters and made.frequencies and (not stored or first):
+        frequencies.apply(inner, journal, made.rope_parameters, made.frequencies, facts, made.length)
+    if made.of("tables") and not stored:
+        table.apply(inner, journal, made.table)
+    if made.rewires_positions:
+        positions.apply(inner, journal, made.position_ids)
+    if made.scale_home == "queries" and not stored:
+        queries.apply(inner, journal, made.constant_scale)
+    if made.slopes is not None:
+        slopes.apply(inner, journal, made.slopes, made.length, made.slopes_at if made.slopes_by_length else None)
+    if made.late:
+        rotation.apply(
+            inner,
+            journal,
+            made.ranges,
+            window=facts.window,
+            causal=facts.role == "decoder",
+            layer_type=facts.layer_type,
+            backend=attention,
+        )
+    if made.scale_home == "attention":
+        scale.apply(inner, journal, made.scale)
+    _tell(anatomy.text_config(inner), made)
+
+
+def _tell(config: Any, made: Plan) -> None:
+    """Write the plan where every save carries it: for longspan, and for serving engines as they read it."""
+    setattr(config, anatomy.PLAN_KEY, made.to_json())
+    if (told := engines.dual_chunk(made)) is not None:
+        setattr(config, engines.ENGINE_KEY, told)
+    elif hasattr(config, engines.ENGINE_KEY):  # the original's, which is of the short model
+        delattr(config, engines.ENGINE_KEY)

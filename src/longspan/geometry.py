@@ -11,12 +11,14 @@ from longspan.values import declared, fitted
 Role = Literal["encoder", "decoder"]
 Encoding = Literal["learned", "rope", "alibi", "relative", "none"]
 
+SLIDING = ("sliding_attention", "chunked_attention", "window_attention", "hybrid_sliding")
+"""Types of layers that look at a band of tokens."""
 MAX_LENGTH = 2**24
 """Longest window and target [tokens]. The longest published is ten million (Llama 4)."""
 MAX_FACTOR = 1024
 """Largest extension accepted; the largest published one is 512 (LongRoPE, 4k to 2048k)."""
 _MOST = {
-    **dict.fromkeys(("window", "reads", "reach"), MAX_LENGTH),
+    **dict.fromkeys(("window", "reads", "reach", "sliding"), MAX_LENGTH),
     **dict.fromkeys(("layers", "heads", "kv_heads", "pad_offset"), 2**14),
     **dict.fromkeys(("head_dim", "hidden", "rotary_dim"), 2**20),
     "parameters": 2**50,
@@ -55,6 +57,8 @@ class Geometry:
         scalable_queries: Whether a factor on the query projections' weights is a factor on all logits.
         layer_types: Type of each layer, empty when all are alike.
         reach: Tokens the widest attention layer looks back, None when unlimited.
+        sliding: Tokens a sliding (or chunked) layer looks at, None when there is no such layer.
+        relative_bias: Whether attention adds a learned bias by distance, beside what ``encoding`` says.
         extended: The plan an extended checkpoint carries, as JSON data.
         source: Folder or hub id it was read from.
 
@@ -86,6 +90,8 @@ class Geometry:
     scalable_queries: bool = False
     layer_types: tuple[str, ...] = ()
     reach: int | None = None
+    sliding: int | None = None
+    relative_bias: bool = False
     extended: dict[str, Any] | None = None
     source: str = ""
 
@@ -124,11 +130,21 @@ class Geometry:
         return str(self.rope_parameters.get("rope_type", "default"))
 
     def cache_bytes(self, length: int) -> int:
-        """Bytes of the KV cache of one sequence of ``length`` tokens; 0 for an encoder."""
+        """Bytes of the KV cache of one sequence of ``length`` tokens; 0 for an encoder.
+
+        A sliding layer keeps what it looks at; a layer that is no attention (a state space, a convolution) keeps no
+        tokens.
+        """
         if self.role == "encoder":
             return 0
         size = 2 if self.dtype in ("bfloat16", "float16") else 4
-        return 2 * self.layers * self.kv_heads * self.head_dim * length * size
+        kept = {
+            **dict.fromkeys(SLIDING, min(length, self.sliding or length)),
+            **dict.fromkeys(("linear_attention", "mamba", "recurrent", "conv"), 0),
+        }
+        kinds = self.layer_types or (SLIDING[0] if self.reach else "full_attention",) * self.layers
+        tokens = sum(kept.get(kind, length) for kind in kinds)
+        return 2 * tokens * self.kv_heads * self.head_dim * size
 
     def describe(self) -> str:
         """The facts as aligned text, one a line."""
@@ -136,27 +152,42 @@ class Geometry:
             "architecture": f"{self.architecture} {self.role}, {self.parameters / 1e6:.1f} M parameters, {self.dtype}",
             "shape": f"{self.layers} layers, {self.heads} heads ({self.kv_heads} kv) of {self.head_dim}",
             "positions": self._positions(),
-            "window": f"{self.window} tokens trained",
+            "window": f"{self.window} tokens{self._trained()}",
         }
         if self.reads != self.window:
             rows["reads"] = f"{self.reads} tokens; the pipeline cuts the rest"
         if self.reach is not None:
             rows["reach"] = f"{self.reach} tokens back in every layer"
+        elif self.sliding is not None:
+            count = sum(kind in SLIDING for kind in self.layer_types)
+            way = "back" if self.role == "decoder" else "aside"
+            rows["sliding"] = f"{count} of {self.layers} layers look {self.sliding} tokens {way}"
         if self.pooling:
             rows["pooling"] = self.pooling
         if self.extended:
             rows["extended"] = f"to {self.extended['length']} tokens by {self.extended['methods']}"
         return "\n".join(f"{name:<13}{value}" for name, value in rows.items())
 
+    def _trained(self) -> str:
+        rope = self.rope_parameters
+        if self.rope_type == "linear" and "original_max_position_embeddings" not in rope and not self.extended:
+            # Both are in use, and nothing in the configuration tells them apart.
+            return f" trained; {self.window * rope['factor']:g} if they do not count the scaling: then pass window"
+        before = (self.extended or {}).get("geometry")
+        return f", {before.get('window')} of them trained" if isinstance(before, dict) else " trained"
+
     def _positions(self) -> str:
         if self.encoding == "learned":
             offset = f", {self.pad_offset} rows before position 0" if self.pad_offset else ""
-            return f"learned, {self.window} rows{offset}"
+            bias = ", and a relative bias" if self.relative_bias else ""
+            return f"learned, {self.window} rows{offset}{bias}"
         if self.encoding == "rope":
-            kind = "" if self.rope_type == "default" else f", scaled by {self.rope_type}"
+            factor = self.rope_parameters.get("factor")
+            size = f" {factor:g}x" if isinstance(factor, (int, float)) else ""
+            kind = "" if self.rope_type == "default" else f", scaled by {self.rope_type}{size}"
             only = f" in {self.layer_type} layers" if self.layer_type else ""
             return f"rope, base {self.base:g}, {self.rotary_dim} of {self.head_dim} channels rotate{only}{kind}"
-        return self.encoding
+        return "none that longspan knows" if self.encoding == "none" else self.encoding
 
     def to_json(self) -> dict[str, Any]:
         """JSON data; ``from_json`` reads it back."""

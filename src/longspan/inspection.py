@@ -11,13 +11,13 @@ from torch import nn
 
 from longspan.configs import check_config
 from longspan.errors import InspectError
-from longspan.geometry import Encoding, Geometry, Role
+from longspan.geometry import SLIDING, Encoding, Geometry, Role
 from longspan.seams import anatomy, slopes
 from longspan.sources import locate, settings
 
 _ALIBI = ("bloom", "mpt")
 _WINDOW_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx")
-_SCALED_WINDOW = ("yarn", "llama3", "longrope")
+_SCALED_WINDOW = ("yarn", "llama3", "longrope", "linear")
 
 
 def inspect(model: Any, *, window: int | None = None) -> Geometry:
@@ -54,14 +54,16 @@ def inspect(model: Any, *, window: int | None = None) -> Geometry:
 
 def _from_files(source: str) -> tuple[Any, dict[str, Any]]:
     """A model without weights, and what the sentence-transformers files beside it say."""
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
     try:
         if (told := settings(source, "config.json")) is not None:
             check_config(told, source, InspectError)
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        causal = any("CausalLM" in name or "LMHead" in name for name in config.architectures or ())
+        kind: Any = AutoModelForCausalLM if causal else AutoModel  # the head is counted where it is not tied
         with torch.device("meta"):
-            skeleton = AutoModel.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
+            skeleton = kind.from_config(config, trust_remote_code=False)
         extra = {name: _settings(source, name) for name in ("sentence_bert_config.json", "1_Pooling/config.json")}
     except InspectError:
         raise
@@ -85,6 +87,7 @@ def _settings(source: str, name: str) -> dict[str, Any]:
 
 def _read(model: Any, *, window: int | None, source: str, reads: int | None = None, pooling: str = "") -> Geometry:
     config = anatomy.text_config(model)
+    _check_reads_text(model, config)
     table, rotary = anatomy.position_table(model), anatomy.rotary_modules(model)
     encoding = "alibi" if slopes.bias_owners(model) else _encoding(config, table, rotary)
     rope = _rotation(config, rotary[0].module) if encoding == "rope" else {}
@@ -120,7 +123,9 @@ def _read(model: Any, *, window: int | None, source: str, reads: int | None = No
         scalable_queries=len(anatomy.query_projections(model)) == config.num_hidden_layers,
         layer_types=tuple(getattr(config, "layer_types", None) or ()),
         reach=_reach(config),
-        extended=live.plan.to_json() if live else getattr(config, "longspan", None),
+        sliding=_sliding(config),
+        relative_bias=encoding != "relative" and _relative(config),
+        extended=live.plan.to_json() if live else getattr(config, anatomy.PLAN_KEY, None),
         source=source,
         **rope,
     )
@@ -133,8 +138,34 @@ def _encoding(config: Any, table: anatomy.Slot | None, rotary: list[anatomy.Slot
         return "rope"
     if table:
         return "learned"
-    relative = ("relative_attention_num_buckets", "relative_attention", "position_buckets")
-    return "relative" if any(getattr(config, key, None) for key in relative) else "none"
+    return "relative" if _relative(config) else "none"
+
+
+def _relative(config: Any) -> bool:
+    keys = ("relative_attention_num_buckets", "relative_attention", "position_buckets")
+    return any(getattr(config, key, None) for key in keys)
+
+
+def _check_reads_text(model: Any, config: Any) -> None:
+    """Refuse a model that reads no tokens, or whose table is of another class than longspan can lengthen."""
+    reads = getattr(model, "main_input_name", "input_ids")
+    if reads != "input_ids":
+        raise InspectError(
+            f"This {config.model_type} reads {reads}, not token ids.",
+            "longspan extends what reads text: pass the text part of the model, where it has one",
+        )
+    facts = ("num_hidden_layers", "num_attention_heads", "hidden_size")
+    if missing := [name for name in facts if not isinstance(getattr(config, name, None), int)]:
+        raise InspectError(
+            f"The configuration of this {config.model_type} does not say its {' and '.join(missing)}.",
+            "longspan extends models whose layers are attention",
+        )
+    tables = anatomy.position_tables(model)
+    if odd := [type(slot.module).__name__ for slot in tables if not isinstance(slot.module, nn.Embedding)]:
+        raise InspectError(
+            f"This {config.model_type} keeps its positions in a {odd[0]}, which longspan cannot lengthen.",
+            "take a model whose position table is a plain embedding",
+        )
 
 
 def _role(model: nn.Module, config: Any) -> Role:
@@ -146,12 +177,15 @@ def _role(model: nn.Module, config: Any) -> Role:
 
 def _window(config: Any, table: anatomy.Slot | None, encoding: str, offset: int, rope: dict[str, Any]) -> int:
     if encoding == "learned" and table:
-        return int(table.module.num_embeddings) - offset
+        rows = int(table.module.num_embeddings) - offset
+        said = getattr(config, "max_position_embeddings", None)  # Nystromformer never reads its first two rows
+        return min(rows, said) if isinstance(said, int) and said > 0 else rows
     for key in _WINDOW_KEYS:
         if isinstance(value := getattr(config, key, None), int) and value > 0:
+            original = rope.get("original_max_position_embeddings", value if rope.get("rope_type") != "linear" else 0)
             if rope.get("rope_type") in _SCALED_WINDOW:
                 # Some checkpoints keep the short length here and say the long one only through the factor.
-                return max(value, int(rope.get("factor", 1) * rope.get("original_max_position_embeddings", value)))
+                return max(value, int(rope.get("factor", 1) * original))
             return value
     raise InspectError(
         f"The configuration of this {config.model_type} does not say its trained length "
@@ -202,3 +236,11 @@ def _reach(config: Any) -> int | None:
     if getattr(config, "use_sliding_window", True) is False or any("full" in kind for kind in types):
         return None
     return sliding if isinstance(sliding, int) else None
+
+
+def _sliding(config: Any) -> int | None:
+    types = getattr(config, "layer_types", None) or ()
+    if any(kind in SLIDING for kind in types):
+        widths = (getattr(config, key, None) for key in ("sliding_window", "attention_chunk_size"))
+        return next((width for width in widths if isinstance(width, int)), None)
+    return _reach(config)

@@ -22,6 +22,7 @@ from tests import models
 from tests.laws import cases
 from tests.laws.cases import LONG, WINDOW, fresh
 from tests.models import states, tokens
+from tests.written import written
 
 HEADS = 4
 PAD = 1
@@ -117,7 +118,7 @@ every_model = pytest.mark.parametrize(("build", "given"), EXTENDED.values(), ids
 
 def _extended(build, given, ratio: torch.Tensor = RATIO):
     model = build()
-    seam.apply(model, ratio, LONG, **given)
+    written(seam.apply, model, ratio, LONG, **given)
     return model
 
 
@@ -141,13 +142,13 @@ def test_by_length_is_refused_on_a_decoder() -> None:
 @every_decoder
 def test_the_seam_too_refuses_a_decoder_by_length(architecture: str) -> None:
     with pytest.raises(SeamError, match="decoder"):
-        seam.apply(fresh(architecture), RATIO, LONG, by_length=by_length)
+        written(seam.apply, fresh(architecture), RATIO, LONG, by_length=by_length)
 
 
 @pytest.mark.parametrize("architecture", ["bert", "llama", "t5"])
 def test_a_model_without_a_bias_is_refused(architecture: str) -> None:
     with pytest.raises(SeamError, match="no ALiBi bias"):
-        seam.apply(fresh(architecture), RATIO, LONG)
+        written(seam.apply, fresh(architecture), RATIO, LONG)
 
 
 @every_model
@@ -177,7 +178,7 @@ def test_by_length_leaves_inputs_within_the_window_as_they_are(as_buffer: bool) 
 @every_model
 def test_undo_restores_outputs_keys_and_configuration(build, given) -> None:
     model, plain = build(), build()
-    undo = seam.apply(model, RATIO, LONG, **given)
+    undo = written(seam.apply, model, RATIO, LONG, **given)
     assert model.state_dict().keys() == plain.state_dict().keys()
     states(model, tokens(2, _beyond(model)))
     undo()
@@ -203,7 +204,7 @@ def _pickled(model):
 @every_model
 def test_a_copy_is_extended_and_on_its_own(build, given, duplicate) -> None:
     model = build()
-    undo = seam.apply(model, RATIO, LONG, **given)
+    undo = written(seam.apply, model, RATIO, LONG, **given)
     wanted, twin = states(model, tokens(2, LONG)), duplicate(model)
     undo()
     assert torch.equal(states(twin, tokens(2, LONG)), wanted)
@@ -251,7 +252,7 @@ def test_a_row_gives_what_it_gives_alone(build, given, side: str) -> None:
 @every_model
 def test_half_precision_stays_finite(build, given, dtype: torch.dtype) -> None:
     model = build().to(dtype)
-    seam.apply(model, RATIO / 100, LONG, **given)
+    written(seam.apply, model, RATIO / 100, LONG, **given)
     mask = torch.ones(2, LONG, dtype=torch.long)
     mask[1, :50] = 0
     assert bool(states(model, tokens(2, LONG), mask)[mask.bool()].isfinite().all())
@@ -260,7 +261,7 @@ def test_half_precision_stays_finite(build, given, dtype: torch.dtype) -> None:
 @every_decoder
 def test_a_strong_ratio_in_half_precision_lets_no_masked_key_through(architecture: str) -> None:
     model = fresh(architecture).to(torch.float16)
-    seam.apply(model, torch.full((HEADS,), 1e-6), LONG)
+    written(seam.apply, model, torch.full((HEADS,), 1e-6), LONG)
     ids, changed = tokens(1, LONG), tokens(1, LONG).clone()
     changed[0, -1] = 7
     assert torch.equal(states(model, ids)[:, :-1], states(model, changed)[:, :-1])
@@ -293,7 +294,7 @@ def _causal(architecture: str):
 @every_decoder
 def test_generate_runs_past_the_window_with_left_padding(architecture: str) -> None:
     model, ids = _causal(architecture), tokens(1, WINDOW - 4)
-    seam.apply(model, RATIO, LONG)
+    written(seam.apply, model, RATIO, LONG)
     padded = torch.cat([ids, torch.cat([torch.full((1, 9), PAD), ids[:, 9:]], dim=1)])
     mask = torch.ones_like(padded)
     mask[1, :9] = 0
@@ -314,7 +315,7 @@ def test_gradient_checkpointing_trains_with_the_same_bias(architecture: str) -> 
         model = _causal(architecture).train()
         if checkpointed:
             model.activation_checkpointing_enable()
-        seam.apply(model, RATIO, LONG)
+        written(seam.apply, model, RATIO, LONG)
         torch.manual_seed(0)
         model(tokens(2, LONG), labels=tokens(2, LONG), use_cache=False).loss.backward()
         gradients.append([p.grad for p in model.parameters() if p.grad is not None])
@@ -327,13 +328,13 @@ def test_an_encoder_whose_bias_is_no_distance_is_refused() -> None:
     model = encoder()
     model.encoder.alibi = model.encoder.alibi.tril()
     with pytest.raises(SeamError, match="positive slope"):
-        seam.apply(model, RATIO, LONG)
+        written(seam.apply, model, RATIO, LONG)
 
 
 def test_an_encoder_whose_own_forward_was_replaced_is_refused_by_length() -> None:
     model = encoder()
     model.encoder.forward = partial(Layers.forward, model.encoder)
     with pytest.raises(SeamError, match="not its class's own"):
-        seam.apply(model, RATIO, LONG, by_length=by_length)
+        written(seam.apply, model, RATIO, LONG, by_length=by_length)
     assert "forward" not in model.__dict__
     assert torch.equal(states(model, tokens(2, WINDOW)), states(encoder(), tokens(2, WINDOW)))

@@ -22,6 +22,7 @@ from longspan.errors import SeamError
 from longspan.families import Frequencies, Range
 from longspan.seams import rotation
 from longspan.seams.layers import LAYER
+from tests.written import written
 
 PAD, SLIDING, LENGTH = 1, 8, 21
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
@@ -138,7 +139,7 @@ def _late(architecture: str, backend: str | None = None) -> Any:
     model, causal = copy.deepcopy(_built(architecture)), architecture in DECODERS
     true = partial(_true, causal)
     layer_type = "full_attention" if architecture in TWO_MAPS else ""
-    rotation.apply(model, true, window=4, causal=causal, layer_type=layer_type, backend=backend)
+    written(rotation.apply, model, true, window=4, causal=causal, layer_type=layer_type, backend=backend)
     return model
 
 
@@ -319,7 +320,9 @@ def test_what_cannot_be_rotated_late_is_refused_and_stays_as_it_was(architecture
     model, ids = copy.deepcopy(_built(architecture)), _draw(2, 9)
     before, state = _read(model, ids)[0], _state(model)
     with pytest.raises(SeamError) as error:
-        rotation.apply(model, lambda *_: [], window=4, causal=architecture != "mpnet", layer_type="", backend=None)
+        written(
+            rotation.apply, model, lambda *_: [], window=4, causal=architecture != "mpnet", layer_type="", backend=None
+        )
     assert "use a static frequency method" in error.value.hint
     assert torch.equal(_read(model, ids)[0], before)
     assert _state(model) == state
@@ -330,7 +333,7 @@ def test_a_backend_that_cannot_compute_a_model_is_refused_and_the_model_stays_as
     model, ids = copy.deepcopy(_built(architecture)), _draw(2, 9)
     before, state = _read(model, ids)[0], _state(model)
     with pytest.raises(SeamError, match="bound on the logits and no attention sinks") as error:
-        rotation.apply(model, lambda *_: [], window=4, causal=True, layer_type="", backend="sdpa")
+        written(rotation.apply, model, lambda *_: [], window=4, causal=True, layer_type="", backend="sdpa")
     assert 'attention="eager"' in error.value.hint
     assert torch.equal(_read(model, ids)[0], before)
     assert _state(model) == state
@@ -340,7 +343,7 @@ def test_a_backend_that_cannot_compute_a_model_is_refused_and_the_model_stays_as
 def test_the_undo_leaves_nothing_behind(architecture: str) -> None:
     model, ids = copy.deepcopy(_built(architecture)), _draw(2, 9)
     before, state = _read(model, ids)[0], _state(model)
-    undo = rotation.apply(model, lambda *_: [], window=4, causal=True, layer_type="", backend=None)
+    undo = written(rotation.apply, model, lambda *_: [], window=4, causal=True, layer_type="", backend=None)
     assert _state(model) != state
     undo()
     assert torch.equal(_read(model, ids)[0], before)

@@ -15,6 +15,7 @@ from longspan.spec import parse
 from tests.laws import cases
 from tests.laws.cases import LONG, WINDOW, fresh
 from tests.models import states, tokens
+from tests.written import written
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}
 
@@ -125,7 +126,7 @@ LEARNED = ["bert", "electra", "distilbert", "roberta", "gpt2", "opt"]
 def test_a_scale_multiplies_every_logit_wherever_it_is_written(architecture: str, spec: str) -> None:
     ours = states(extend(fresh(architecture), LONG, f"{spec} + temperature(tau=0.5)"), tokens(2, LONG))
     model = extend(fresh(architecture), LONG, spec)
-    seam.apply(model, lambda position, length: 2.0)
+    written(seam.apply, model, lambda position, length: 2.0)
     torch.testing.assert_close(ours, states(model, tokens(2, LONG)), **CLOSE)
 
 
@@ -145,5 +146,5 @@ def test_a_scale_passes_what_changes_queries_behind_their_projection(
     torch.manual_seed(0)
     weights = AutoModel.from_config(AutoConfig.for_model(architecture, **{**SHAPE, **changes})).eval()
     ours, model = extend(copy.deepcopy(weights), LONG, f"{spec} + temperature(tau=0.5)"), extend(weights, LONG, spec)
-    seam.apply(model, lambda position, length: 2.0)
+    written(seam.apply, model, lambda position, length: 2.0)
     torch.testing.assert_close(states(ours, tokens(2, LONG)), states(model, tokens(2, LONG)), **CLOSE)

@@ -17,6 +17,7 @@ from tests.laws import cases
 from tests.laws.cases import LONG, WINDOW, fresh
 from tests.laws.test_slopes import by_length, encoder
 from tests.models import states, tokens
+from tests.written import written
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}
 SIX_HEADS = {
@@ -94,7 +95,7 @@ def test_a_power_of_two_is_bit_for_bit_the_bias_of_divided_slopes(
     ids, mask = tokens(2, LONG), torch.ones(2, LONG, dtype=torch.long)
     mask[1, : 40 * padded] = 0
     divisors = 2.0 ** torch.arange(1, heads + 1)  # another one for each head
-    seam.apply(ours, 1 / divisors, LONG)
+    written(seam.apply, ours, 1 / divisors, LONG)
     got = states(ours, ids, mask)
     if architecture == "mpt":
         theirs.config.max_seq_len = LONG
@@ -109,7 +110,7 @@ def test_a_power_of_two_is_bit_for_bit_the_bias_of_divided_slopes(
 @pytest.mark.parametrize("architecture", ["bloom", "mpt"])  # falcon rounds every bias to bfloat16
 def test_any_factor_is_the_bias_of_divided_slopes(architecture: str, factor: float, divide_slopes) -> None:
     ours, theirs = fresh(architecture), fresh(architecture)
-    seam.apply(ours, torch.full((4,), 1 / factor, dtype=torch.float64), LONG)
+    written(seam.apply, ours, torch.full((4,), 1 / factor, dtype=torch.float64), LONG)
     got = states(ours, tokens(2, LONG))
     if architecture == "mpt":
         theirs.config.max_seq_len = LONG
@@ -122,7 +123,7 @@ def test_any_factor_is_the_bias_of_divided_slopes(architecture: str, factor: flo
 @pytest.mark.parametrize("length", [1, WINDOW, LONG, LONG + 20])
 def test_an_encoder_has_the_bias_of_divided_slopes(as_buffer: bool, factor: float, length: int) -> None:
     ours, theirs = encoder(as_buffer), encoder(as_buffer, factor)
-    seam.apply(ours, torch.full((4,), 1 / factor, dtype=torch.float64), LONG)
+    written(seam.apply, ours, torch.full((4,), 1 / factor, dtype=torch.float64), LONG)
     assert ours.encoder.alibi.shape == (1, 4, LONG, LONG)
     torch.testing.assert_close(states(ours, tokens(2, length)), states(theirs, tokens(2, length)), **CLOSE)
     place = torch.arange(ours.encoder.alibi.shape[-1], dtype=torch.float64)
@@ -135,5 +136,5 @@ def test_an_encoder_has_the_bias_of_divided_slopes(as_buffer: bool, factor: floa
 @pytest.mark.parametrize("length", [9, WINDOW, WINDOW + 1, 70, LONG, LONG + 20])
 def test_by_length_divides_by_the_inputs_own_length_over_the_window(as_buffer: bool, length: int) -> None:
     ours, theirs = encoder(as_buffer), encoder(as_buffer, max(1.0, length / WINDOW))
-    seam.apply(ours, torch.full((4,), 0.01), LONG, by_length=by_length)
+    written(seam.apply, ours, torch.full((4,), 0.01), LONG, by_length=by_length)
     torch.testing.assert_close(states(ours, tokens(2, length)), states(theirs, tokens(2, length)), **CLOSE)

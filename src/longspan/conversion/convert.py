@@ -211,7 +211,7 @@ def _agreement(teacher: Teacher, unseen: Passages, window: int, recipe: Recipe) 
 def _earlier(teacher: Teacher, own: str, start: str | Path, base: float) -> Any:
     """The network of an earlier conversion of the model of this identity, to train further."""
     student = anatomy.transformer(load(start, device=str(teacher.head.device), dtype="float32"))
-    if getattr(student.config, "longspan", None):
+    if getattr(student.config, anatomy.PLAN_KEY, None):
         raise ConvertError(
             f"{start} was extended; training goes on from the positions that it was trained with.",
             "start from the conversion that was extended",

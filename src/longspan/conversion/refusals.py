@@ -32,7 +32,7 @@ def convertible(model: Any, families: tuple[str, ...]) -> Any:
         raise ConvertError(f"A {type(model).__name__} is no transformers model.", instead)
     encoder: Any = model.base_model
     config = anatomy.text_config(model)
-    if getattr(encoder, anatomy.APPLIED, None) or getattr(config, "longspan", None):
+    if getattr(encoder, anatomy.APPLIED, None) or getattr(config, anatomy.PLAN_KEY, None):
         raise ConvertError(
             "longspan has extended this model already; a conversion needs the positions it was trained with.",
             "convert the original: longspan.restore(model), or load the checkpoint that was extended",

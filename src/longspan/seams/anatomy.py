@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +12,11 @@ from torch import nn
 QUERY_NAMES = ("query", "q_lin", "q_proj")
 APPLIED = "_longspan"
 """Attribute of the base model, shared by every wrapper around it, that holds what was done to it."""
+PLAN_KEY = "longspan"
+"""Key of the text part's configuration that holds the plan, as JSON data, as long as a model is extended."""
 
-TABLE_NAMES = ("position_embeddings", "embed_positions", "wpe")
+_TABLE = re.compile("wpe|embed_positions?|pos(ition)?s?_emb(ed)?(ding)?s?")
+"""What models call the table of token positions; tables of boxes, patches and relative distances have longer names."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +54,36 @@ def text_config(model: Any) -> Any:
     return config.get_text_config() if hasattr(config, "get_text_config") else config
 
 
+def text_modules(model: nn.Module) -> Iterator[nn.Module]:
+    """The modules of a model without those that have another part's configuration, such as a vision tower."""
+    config = getattr(model, "config", None)
+    parts = [getattr(config, name, None) for name in getattr(config, "sub_configs", None) or ()]
+    text = text_config(model) if parts else config
+    others = {id(part) for part in parts if part is not None and part is not text}
+    waiting = [model]
+    while waiting:
+        module = waiting.pop()
+        yield module
+        inner = [child for child in module.children() if id(getattr(child, "config", None)) not in others]
+        waiting += reversed(inner)
+
+
+def position_tables(model: nn.Module) -> list[Slot]:
+    """Every table of token positions that was learned, of whatever class; fixed tables of sines (RoFormer) are none."""
+    return [
+        Slot(parent, name, child)
+        for parent in text_modules(model)
+        for name, child in parent.named_children()
+        if _TABLE.fullmatch(name)
+        and isinstance(weight := getattr(child, "weight", None), nn.Parameter)
+        and weight.dim() == 2
+        and "Sinusoidal" not in type(child).__name__
+    ]
+
+
 def position_table(model: nn.Module) -> Slot | None:
-    """The learned absolute position table, None when there is none; a fixed table of sines (RoFormer) is none."""
-    for parent in model.modules():
-        for name in TABLE_NAMES:
-            child = getattr(parent, name, None)
-            if isinstance(child, nn.Embedding) and "Sinusoidal" not in type(child).__name__:
-                return Slot(parent, name, child)
-    return None
+    """The learned absolute position table, None when there is none."""
+    return next((slot for slot in position_tables(model) if isinstance(slot.module, nn.Embedding)), None)
 
 
 def pad_offset(table: nn.Embedding) -> int:
@@ -93,7 +120,7 @@ def rotary_modules(model: nn.Module) -> list[Slot]:
     """Every module that turns positions into cos and sin."""
     return [
         Slot(parent, name, child)
-        for parent in model.modules()
+        for parent in text_modules(model)
         for name, child in parent.named_children()
         if any(key.endswith("inv_freq") for key, _ in child.named_buffers(recurse=False))
     ]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from longspan.errors import SeamError
+from longspan.seams.journal import Journal
 
 Rewrite = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -34,8 +35,8 @@ class _Forward:
         return type(self.module).forward(self.module, **arguments)
 
 
-def intercept(module: nn.Module, rewrite: Rewrite) -> Callable[[], None]:
-    """Pass the named arguments of every forward through ``rewrite``; returns the undo.
+def intercept(module: nn.Module, journal: Journal, rewrite: Rewrite) -> None:
+    """Pass the named arguments of every forward through ``rewrite``, after those that do so already.
 
     Raises:
         SeamError: Another library has replaced the model's forward.
@@ -46,17 +47,8 @@ def intercept(module: nn.Module, rewrite: Rewrite) -> Callable[[], None]:
             f"The forward of this {type(module).__name__} was replaced by {forward!r}.",
             "extend the model before other libraries wrap it",
         )
-    if forward is None:
-        forward = _Forward(module, [])
-        module.__dict__["forward"] = forward
-    forward.rewrites.append(rewrite)
-
-    def undo() -> None:
-        forward.rewrites.remove(rewrite)
-        if not forward.rewrites:
-            del module.__dict__["forward"]
-
-    return undo
+    before = forward.rewrites if forward else []
+    journal.put(module.__dict__, "forward", _Forward(module, [*before, rewrite]))
 
 
 class Rows(NamedTuple):

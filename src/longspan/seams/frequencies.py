@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from longspan.families import Frequencies
 from longspan.geometry import Geometry
 from longspan.seams import anatomy
 from longspan.seams.arguments import intercept
+from longspan.seams.journal import Journal
 from longspan.seams.positions import count_real
 
 
@@ -45,12 +45,13 @@ class KeepFirst:
 
 
 def apply(
-    model: Any, parameters: dict[str, Any], wanted: Frequencies, geometry: Geometry, length: int
-) -> Callable[[], None]:
+    model: Any, journal: Journal, parameters: dict[str, Any], wanted: Frequencies, geometry: Geometry, length: int
+) -> None:
     """Rebuild every rotary module from new ``rope_parameters``.
 
     Args:
-        model: A transformers model.
+        model: A transformers model with a configuration of its own.
+        journal: Takes it back: the old modules, the same objects as before.
         parameters: transformers' rope parameters for the extended layers.
         wanted: The map that must come out, against which the rebuilt modules are checked.
         geometry: The model before.
@@ -61,36 +62,21 @@ def apply(
     """
     config, slots = anatomy.text_config(model), anatomy.rotary_modules(model)
     # Which positions are the first ones must not depend on padding; a map alone only sees differences.
-    release = intercept(model.base_model, count_real) if wanted.first else None
-    before = {name: getattr(config, name, None) for name in ("rope_parameters", "max_position_embeddings")}
+    if wanted.first:
+        intercept(model.base_model, journal, count_real)
     if hasattr(config, "original_max_position_embeddings"):  # Phi-3 reads it in front of rope_parameters
-        before["original_max_position_embeddings"] = config.original_max_position_embeddings
         config.original_max_position_embeddings = geometry.window
     trained = copy.deepcopy(config)
-    new = copy.deepcopy(before["rope_parameters"] or {})
+    new = getattr(config, "rope_parameters", None) or {}
     config.rope_parameters = {**new, geometry.layer_type: parameters} if geometry.layer_type else parameters
     config.max_position_embeddings = length
-
-    def undo() -> None:
-        for name, value in before.items():
-            setattr(config, name, value)
-        for slot in slots:
-            slot.put(slot.module)
-        if release:
-            release()
-
-    try:
-        for slot in slots:
-            rebuilt = type(slot.module)(config=config).to(next(slot.module.buffers()).device)
-            _check(rebuilt, wanted, geometry.layer_type)
-            if wanted.first:
-                old = _trained(slot.module, trained, geometry)
-                rebuilt.register_forward_hook(KeepFirst(old, wanted.first, geometry.layer_type), with_kwargs=True)
-            slot.put(rebuilt)
-    except Exception:
-        undo()
-        raise
-    return undo
+    for slot in slots:
+        rebuilt = type(slot.module)(config=config).to(next(slot.module.buffers()).device)
+        _check(rebuilt, wanted, geometry.layer_type)
+        if wanted.first:
+            old = _trained(slot.module, trained, geometry)
+            rebuilt.register_forward_hook(KeepFirst(old, wanted.first, geometry.layer_type), with_kwargs=True)
+        journal.set(slot.parent, slot.name, rebuilt)
 
 
 def _check(module: nn.Module, wanted: Frequencies, layer_type: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +17,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from longspan.errors import SeamError
 from longspan.families import Frequencies, Range
 from longspan.seams import anatomy, trial
+from longspan.seams.journal import Journal
 
 LAYER = "_longspan_layer"
 """Attribute of an attention module that holds its ``Layer``."""
@@ -120,11 +121,12 @@ def _with_map(rotary: Any, new: Frequencies, layer_type: str) -> Any:
     return made
 
 
-def attach(model: Any, keyword: str, layer_type: str) -> Callable[[], None]:
+def attach(model: Any, journal: Journal, keyword: str, layer_type: str) -> None:
     """Find out how every attention layer rotates and leave a ``Layer`` on it.
 
     Args:
         model: A transformers model whose attention function is the one that reads ``keyword``.
+        journal: Takes it back.
         keyword: Keyword of the forward call that holds what attends.
         layer_type: The layer type that is extended, "" for all.
 
@@ -132,45 +134,29 @@ def attach(model: Any, keyword: str, layer_type: str) -> Callable[[], None]:
         SeamError: A layer's rotation cannot be reproduced outside of it.
     """
     slots, turned, raw = anatomy.rotary_modules(model), _Probe(), _Probe()
-    relays: list[Any] = []
-    try:
-        with _watching(slots, still=False) as maps:
-            try:
-                trial.run(model, **{keyword: turned})
-            except SeamError:  # attention was reached, and the keyword was not there
-                relays = _relay(model, keyword)
-                trial.run(model, **{keyword: turned})
-        with _watching(slots, still=True):
-            trial.run(model, **{keyword: raw})
-        if not turned.seen:
-            raise SeamError(
-                f"No layer of a {type(model).__name__} attends through transformers' interface.",
-                "use a static frequency method, such as ntk or yarn",
-            )
-        found = {
-            module: _layer(module, states[:2], raw.seen[module][:2], maps, layer_type, states[2])
-            for module, states in turned.seen.items()
-        }
-    except Exception:
-        for relay in relays:
-            relay.remove()
-        raise
-    for module, layer in found.items():
-        module.__dict__[LAYER] = layer
-
-    def undo() -> None:
-        for relay in relays:
-            relay.remove()
-        for module in found:
-            module.__dict__.pop(LAYER, None)
-
-    return undo
+    with _watching(slots, journal, still=False) as maps:
+        try:
+            trial.run(model, journal, **{keyword: turned})
+        except SeamError:  # attention was reached, and the keyword was not there
+            _relay(model, journal, keyword)
+            trial.run(model, journal, **{keyword: turned})
+    with _watching(slots, journal, still=True):
+        trial.run(model, journal, **{keyword: raw})
+    if not turned.seen:
+        raise SeamError(
+            f"No layer of a {type(model).__name__} attends through transformers' interface.",
+            "use a static frequency method, such as ntk or yarn",
+        )
+    for module, states in turned.seen.items():
+        layer = _layer(module, states[:2], raw.seen[module][:2], maps, layer_type, states[2])
+        journal.put(module.__dict__, LAYER, layer)
 
 
-def _relay(model: nn.Module, keyword: str) -> list[Any]:
+def _relay(model: nn.Module, journal: Journal, keyword: str) -> None:
     """Let layers that hand no keywords on (nemotron, stablelm) hand it on as the mask, which stands empty."""
-    layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
-    return [layer.register_forward_pre_hook(partial(_as_mask, keyword), with_kwargs=True) for layer in layers]
+    for module in model.modules():
+        if isinstance(module, GradientCheckpointingLayer):
+            journal.hook(module, partial(_as_mask, keyword), before=True)
 
 
 def _as_mask(keyword: str, layer: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -221,7 +207,9 @@ class _Probe:
 
 
 @contextmanager
-def _watching(slots: list[anatomy.Slot], *, still: bool) -> Iterator[list[tuple[nn.Module, str, Turn]]]:
+def _watching(
+    slots: list[anatomy.Slot], journal: Journal, *, still: bool
+) -> Iterator[list[tuple[nn.Module, str, Turn]]]:
     """Note what rotary modules answer; with ``still`` they answer that nothing turns."""
     noted: list[tuple[nn.Module, str, Turn]] = []
 
@@ -235,9 +223,7 @@ def _watching(slots: list[anatomy.Slot], *, still: bool) -> Iterator[list[tuple[
         noted.append((module, layer_type or "", output))
         return (torch.ones_like(output[0]), torch.zeros_like(output[1])) if still else output
 
-    handles = [slot.module.register_forward_hook(hook, with_kwargs=True) for slot in slots]
-    try:
+    with journal.passing() as passing:
+        for slot in slots:
+            passing.hook(slot.module, hook)
         yield noted
-    finally:
-        for handle in handles:
-            handle.remove()

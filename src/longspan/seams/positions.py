@@ -11,6 +11,7 @@ from torch import Tensor
 from longspan.errors import SeamError
 from longspan.seams import anatomy
 from longspan.seams.arguments import intercept, read_rows
+from longspan.seams.journal import Journal
 
 
 class PositionIds:
@@ -43,8 +44,8 @@ def count_real(arguments: dict[str, Any]) -> dict[str, Any]:
     return {**arguments, "position_ids": read_rows(arguments).position}
 
 
-def apply(model: Any, ids: Callable[[int], Tensor]) -> Callable[[], None]:
-    """Let every forward of the base model choose table rows by real length; returns the undo.
+def apply(model: Any, journal: Journal, ids: Callable[[int], Tensor]) -> None:
+    """Let every forward of the base model choose table rows by real length.
 
     Raises:
         SeamError: The model has no learned table, or its forward was replaced.
@@ -52,4 +53,4 @@ def apply(model: Any, ids: Callable[[int], Tensor]) -> Callable[[], None]:
     slot = anatomy.position_table(model)
     if slot is None:
         raise SeamError(f"A {type(model).__name__} has no learned position table.", "use a frequency method")
-    return intercept(model.base_model, PositionIds(ids, anatomy.pad_offset(slot.module)))
+    intercept(model.base_model, journal, PositionIds(ids, anatomy.pad_offset(slot.module)))

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from torch import nn
 
 from longspan.seams import anatomy
+from longspan.seams.journal import Journal
 
 
-def apply(model: Any, factor: float) -> Callable[[], None]:
+def apply(model: Any, journal: Journal, factor: float) -> None:
     """Multiply weight and bias of every query projection; stock tools load the result.
 
     Args:
         model: A transformers model whose geometry has ``scalable_queries``.
+        journal: Takes it back: the old parameters, the same objects as before.
         factor: The factor on the logits, unitless.
-
-    Returns:
-        The undo: the old parameters, the same objects as before.
     """
-    before = [(layer, dict(layer._parameters)) for layer in anatomy.query_projections(model)]
-    for layer, parameters in before:
-        for name, old in parameters.items():
-            if old is not None:
-                layer._parameters[name] = nn.Parameter(old.detach() * factor, requires_grad=old.requires_grad)
-
-    def undo() -> None:
-        for layer, parameters in before:
-            layer._parameters.update(parameters)
-
-    return undo
+    for layer in anatomy.query_projections(model):
+        for name, old in layer.named_parameters(recurse=False):
+            journal.set(layer, name, nn.Parameter(old.detach() * factor, requires_grad=old.requires_grad))

@@ -24,6 +24,7 @@ from longspan.families import Range
 from longspan.seams import anatomy
 from longspan.seams.arguments import intercept
 from longspan.seams.groups import Group, groups
+from longspan.seams.journal import Journal
 from longspan.seams.layers import LAYER, Layer, Tables, attach
 
 ATTENTION = "longspan_late"
@@ -36,7 +37,9 @@ Ranges = Callable[[Tensor, Tensor, int], list[Range]]
 class Identity:
     """A forward hook on a rotary module: nothing turns before attention."""
 
-    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+    def __call__(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, ...]:
         """A cos of 1 and a sin of 0, in the shape of the output."""
         return torch.ones_like(output[0]), torch.zeros_like(output[1])
 
@@ -124,53 +127,39 @@ class Forward:
 
 
 def apply(
-    model: Any, ranges: Ranges, *, window: int, causal: bool, layer_type: str, backend: str | None
-) -> Callable[[], None]:
+    model: Any, journal: Journal, ranges: Ranges, *, window: int, causal: bool, layer_type: str, backend: str | None
+) -> None:
     """Let attention rotate queries and keys by a plan's ranges.
 
     Args:
-        model: A transformers model with rotary positions.
+        model: A transformers model with rotary positions and a configuration of its own.
+        journal: Takes it back.
         ranges: The plan's.
         window: Trained length [tokens].
         causal: Whether the model is a decoder.
         layer_type: The layer type that is extended, "" for all.
         backend: A name of ``attention.BACKENDS``; None for the documented rule.
 
-    Returns:
-        The undo.
-
     Raises:
         SeamError: The rotation of a layer cannot be reproduced, or the backend cannot compute this model.
     """
-    config, kept = model.config, model.config._attn_implementation
+    config = model.config
     register()
     with contextlib.suppress(ValueError, ImportError, KeyError):  # told below, in longspan's words
         model.set_attn_implementation(ATTENTION)
     if config._attn_implementation != ATTENTION:
-        config._attn_implementation = kept
         raise SeamError(
             f"A {type(model).__name__} does not dispatch attention through transformers' interface, "
             "so its queries and keys cannot be rotated late.",
             "use a static frequency method, such as ntk or yarn",
         )
-    undos: list[Callable[[], None]] = [lambda: model.set_attn_implementation(kept)]
-    try:
-        undos.append(attach(model, KEYWORD, layer_type))
-        probed = [module.__dict__[LAYER] for module in model.modules() if LAYER in module.__dict__]
-        chosen = attention.choose(backend, special=any(layer.special for layer in probed))
-        _check_weights(bool(getattr(config, "output_attentions", False)), chosen)
-        undos += [slot.module.register_forward_hook(Identity()).remove for slot in anatomy.rotary_modules(model)]
-        undos.append(intercept(model.base_model, Late(ranges, window, causal, chosen)))
-    except Exception:
-        for undo in reversed(undos):
-            undo()
-        raise
-
-    def undo_all() -> None:
-        for undo in reversed(undos):
-            undo()
-
-    return undo_all
+    attach(model, journal, KEYWORD, layer_type)
+    probed = [module.__dict__[LAYER] for module in model.modules() if LAYER in module.__dict__]
+    chosen = attention.choose(backend, special=any(layer.special for layer in probed))
+    _check_weights(bool(getattr(config, "output_attentions", False)), chosen)
+    for slot in anatomy.rotary_modules(model):
+        journal.hook(slot.module, Identity())
+    intercept(model.base_model, journal, Late(ranges, window, causal, chosen))
 
 
 def _check_weights(wanted: bool, backend: str) -> None:

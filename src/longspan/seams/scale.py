@@ -15,6 +15,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from longspan.errors import SeamError
 from longspan.seams import trial
 from longspan.seams.arguments import intercept, read_rows
+from longspan.seams.journal import Journal
 
 _KEYWORD = "longspan_scale"
 
@@ -49,8 +50,13 @@ class LogitScale:
         return {**arguments, _KEYWORD: factor}
 
 
-def apply(model: Any, factor: Callable[[Tensor, Tensor], Tensor | float]) -> Callable[[], None]:
+def apply(model: Any, journal: Journal, factor: Callable[[Tensor, Tensor], Tensor | float]) -> None:
     """Multiply every query by its factor, in front of the attention implementation the model has.
+
+    Args:
+        model: A transformers model with a configuration of its own.
+        journal: Takes it back.
+        factor: Broadcast from ``position [B, N]`` and real ``length [B, 1]``.
 
     Raises:
         SeamError: The model does not dispatch attention through transformers' interface.
@@ -61,25 +67,13 @@ def apply(model: Any, factor: Callable[[Tensor, Tensor], Tensor | float]) -> Cal
     with contextlib.suppress(ValueError, ImportError, KeyError):  # told below, in longspan's words
         model.set_attn_implementation(name)
     if config._attn_implementation != name or not _dispatches(model):
-        config._attn_implementation = kept
         raise SeamError(
             f"A {type(model).__name__} does not dispatch attention through transformers' interface, "
             "so its logits cannot be scaled.",
             "leave the scale out",
         )
-    undos = [lambda: model.set_attn_implementation(kept)]
-
-    def undo() -> None:
-        for each in reversed(undos):
-            each()
-
-    try:
-        undos.append(intercept(model.base_model, scale))
-        trial.run(model)
-    except SeamError:
-        undo()
-        raise
-    return undo
+    intercept(model.base_model, journal, scale)
+    trial.run(model, journal)
 
 
 def _name(attention: str) -> str:

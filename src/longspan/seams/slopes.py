@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from longspan.errors import SeamError
 from longspan.seams import anatomy
 from longspan.seams.arguments import Rows, intercept, read_rows
+from longspan.seams.journal import Journal
 
 Ratio = Callable[[int], Tensor]
-Undo = Callable[[], None]
 
 _KEYWORDS = {
     # Where each block keeps its attention, and the keywords that carry the bias to it. Falcon has it inside the mask
@@ -27,24 +27,23 @@ _KEYWORDS = {
 _ROWS: ContextVar[Rows] = ContextVar("rows of the forward call that runs")
 
 
-def apply(model: Any, ratio: Tensor, length: int, by_length: Ratio | None = None) -> Undo:
+def apply(model: Any, journal: Journal, ratio: Tensor, length: int, by_length: Ratio | None = None) -> None:
     """Multiply the slopes of every head.
 
     Args:
-        model: A transformers model.
+        model: A transformers model with a configuration of its own.
+        journal: Takes it back.
         ratio: New slope over trained slope, ``[heads]``.
         length: Tokens the model shall read.
         by_length: The ratio ``[heads]`` for an input of so many real tokens; used in place of ``ratio``.
-
-    Returns:
-        The undo.
 
     Raises:
         SeamError: The model keeps no ALiBi bias in a known way, or ``by_length`` was given for a decoder.
     """
     owners, config = bias_owners(model), anatomy.text_config(model)
     if owners:
-        return _rebuild(model, owners, ratio, length, by_length)
+        _rebuild(model, journal, owners, ratio, length, by_length)
+        return
     if config.model_type not in _KEYWORDS:
         raise SeamError(
             f"A {type(model).__name__} keeps no ALiBi bias where longspan looks for it.",
@@ -56,7 +55,7 @@ def apply(model: Any, ratio: Tensor, length: int, by_length: Ratio | None = None
             f"The slopes of a {config.model_type} cannot follow each input's length: it is a decoder.",
             "leave by_length out",
         )
-    return _scale(model.base_model, ratio, length)
+    _scale(model.base_model, journal, ratio, length)
 
 
 def bias_owners(model: nn.Module) -> list[Any]:
@@ -102,7 +101,7 @@ class ScaledBias:
         return torch.where(bias == lowest, lowest, (bias * each[:, None, None]).to(bias.dtype))
 
 
-def _scale(base: Any, ratio: Tensor, length: int) -> Undo:
+def _scale(base: Any, journal: Journal, ratio: Tensor, length: int) -> None:
     config = anatomy.text_config(base)
     child, keywords = _KEYWORDS[config.model_type]
     attentions = [getattr(module, child) for module in base.modules() if hasattr(module, child)]
@@ -111,21 +110,11 @@ def _scale(base: Any, ratio: Tensor, length: int) -> Undo:
             f"No block of this {type(base).__name__} keeps its attention under the name {child}.",
             "use the model class that transformers has for it",
         )
-    handles = [
-        attention.register_forward_pre_hook(ScaledBias(ratio.float(), keywords), with_kwargs=True)
-        for attention in attentions
-    ]
+    for attention in attentions:
+        journal.hook(attention, ScaledBias(ratio.float(), keywords), before=True)
     limit = getattr(config, "max_seq_len", None)
     if limit is not None:  # MPT builds its bias anew in every forward, with so many columns
         config.max_seq_len = max(limit, length)
-
-    def undo() -> None:
-        for handle in handles:
-            handle.remove()
-        if limit is not None:
-            config.max_seq_len = limit
-
-    return undo
 
 
 class SymmetricBias:
@@ -187,36 +176,30 @@ def _remember(arguments: dict[str, Any]) -> dict[str, Any]:
     return arguments
 
 
-def _rebuild(model: Any, owners: list[Any], ratio: Tensor, length: int, by_length: Ratio | None) -> Undo:
+def _rebuild(
+    model: Any, journal: Journal, owners: list[Any], ratio: Tensor, length: int, by_length: Ratio | None
+) -> None:
     slopes = [_trained_slopes(owner) for owner in owners]
-    undos: list[Undo] = []
-
-    def undo() -> None:
-        for each in reversed(undos):
-            each()
-
-    try:
+    if by_length:
+        intercept(model.base_model, journal, _remember)
+    for owner, slope in zip(owners, slopes, strict=True):
         if by_length:
-            undos.append(intercept(model.base_model, _remember))
-        for owner, slope in zip(owners, slopes, strict=True):
-            undos.append(_keeping(owner))
-            if by_length:
-                _stand_in(owner, by_length)
-            owner.rebuild_alibi_tensor = SymmetricBias(owner, slope if by_length else slope * ratio.double().cpu())
-            owner.rebuild_alibi_tensor(size=max(length, owner.alibi.shape[-1]))
-    except Exception:
-        undo()
-        raise
-    return undo
+            _stand_in(owner, journal, by_length)
+        grown = SymmetricBias(owner, slope if by_length else slope * ratio.double().cpu())
+        journal.put(owner.__dict__, "rebuild_alibi_tensor", grown)
+        for name in ("alibi", "_current_alibi_size"):  # which it writes, now and for longer inputs
+            if hasattr(owner, name):
+                journal.set(owner, name, getattr(owner, name))
+        grown(size=max(length, owner.alibi.shape[-1]))
 
 
-def _stand_in(owner: Any, ratio: Ratio) -> None:
+def _stand_in(owner: Any, journal: Journal, ratio: Ratio) -> None:
     if "forward" in owner.__dict__:
         raise SeamError(
             f"The forward of this {type(owner).__name__}, which keeps the bias, is not its class's own.",
             "leave by_length out",
         )
-    owner.forward = PerRow(owner, ratio)
+    journal.put(owner.__dict__, "forward", PerRow(owner, ratio))
 
 
 def _trained_slopes(owner: Any) -> Tensor:
@@ -232,16 +215,3 @@ def _trained_slopes(owner: Any) -> Tensor:
         f"The bias of this {type(owner).__name__} is not -slope * |i - j| with a positive slope for each head.",
         "rebuild it first: call rebuild_alibi_tensor(size, device) of the module",
     )
-
-
-def _keeping(owner: Any) -> Undo:
-    bias, names = owner.alibi, ("_current_alibi_size", "rebuild_alibi_tensor", "forward")
-    kept = {name: owner.__dict__[name] for name in names if name in owner.__dict__}
-
-    def undo() -> None:
-        for name in names:
-            owner.__dict__.pop(name, None)
-        owner.__dict__.update(kept)
-        owner.alibi = bias
-
-    return undo

@@ -61,7 +61,7 @@ def load(source: str | Path, *, device: str | None = None, dtype: str | None = N
     inner.config._name_or_path = str(source)
     if anatomy.is_pipeline(model):
         _check_reads(model, source)
-    if (stored := getattr(inner.config, "longspan", None)) is not None:
+    if (stored := getattr(anatomy.text_config(inner), anatomy.PLAN_KEY, None)) is not None:
         reapply(model, stored_plan(stored))
     return model
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from longspan import spec
+from longspan.engines import engines
 from longspan.planning import Plan
 from longspan.promises import beyond_stock
-from longspan.storage.export import engines
 
 _CARD = """---
 library_name: {library}

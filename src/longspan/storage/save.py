@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from longspan.errors import StorageError
-from longspan.extension import plan_of
+from longspan.extension import plan_of, replaced_engine_key
 from longspan.promises import beyond_stock
 from longspan.seams import anatomy
-from longspan.storage.export import ENGINE_KEY, dual_chunk
 from longspan.storage.folder import check_target, renamed_when_whole, write_limits
 from longspan.storage.model_card import model_card
-
-CONFIG_KEY = "longspan"
 
 
 def save(model: Any, folder: str | Path, *, tokenizer: Any = None, original: str = "") -> Path:
@@ -24,9 +19,9 @@ def save(model: Any, folder: str | Path, *, tokenizer: Any = None, original: str
 
     The new length stands in five places: ``max_position_embeddings`` and ``rope_parameters`` in
     config.json, ``model_max_length`` in tokenizer_config.json, the truncation in tokenizer.json, and
-    ``max_seq_length`` in sentence_bert_config.json. The plan stands under ``longspan`` in config.json;
-    ``longspan.load`` restores what stock tools do not apply of it. Dual chunk attention stands there a
-    second time, as vLLM and SGLang read it.
+    ``max_seq_length`` in sentence_bert_config.json. The plan stands under ``longspan`` in config.json, as in any
+    save of an extended model; ``longspan.load`` restores what stock tools do not apply of it. Dual chunk attention
+    stands there a second time, as vLLM and SGLang read it.
 
     Args:
         model: An extended SentenceTransformer or transformers model.
@@ -38,7 +33,7 @@ def save(model: Any, folder: str | Path, *, tokenizer: Any = None, original: str
         The folder.
 
     Raises:
-        StorageError: The model is not extended, the folder exists, or the disk is full.
+        StorageError: The model is not extended as a whole, the folder exists, or the disk is full.
 
     Warns:
         UserWarning: Stock tools do not apply all of the plan.
@@ -49,9 +44,12 @@ def save(model: Any, folder: str | Path, *, tokenizer: Any = None, original: str
     check_target(target)
     inner = anatomy.transformer(model)
     needed = sum(p.numel() * p.element_size() for p in inner.parameters())
-    told = {CONFIG_KEY: made.to_json(), ENGINE_KEY: dual_chunk(made)}
-    had_key = getattr(inner.config, ENGINE_KEY, None) is not None
-    with renamed_when_whole(target, needed) as partial, _in_config(inner.config, told):
+    if not hasattr(anatomy.text_config(inner), anatomy.PLAN_KEY):
+        raise StorageError(
+            f"The configuration of this {type(inner).__name__} holds no plan: a part of it was extended, by itself.",
+            "restore that part and extend the whole model",
+        )
+    with renamed_when_whole(target, needed) as partial:
         if anatomy.is_pipeline(model):
             model.save(str(partial), create_model_card=False)
         else:
@@ -59,29 +57,11 @@ def save(model: Any, folder: str | Path, *, tokenizer: Any = None, original: str
             if tokenizer is not None:
                 tokenizer.save_pretrained(partial)
         write_limits(partial, made.length)
-        card = model_card(made, pipeline=anatomy.is_pipeline(model), original=original, had_engine_key=had_key)
+        replaced = replaced_engine_key(model)
+        card = model_card(made, pipeline=anatomy.is_pipeline(model), original=original, had_engine_key=replaced)
         (partial / "README.md").write_text(card, encoding="utf-8")
     if parts := beyond_stock(made):
         warnings.warn(
             f"stock tools load {target} without {' and '.join(parts)}; longspan.load restores all", stacklevel=2
         )
     return target
-
-
-@contextmanager
-def _in_config(config: Any, told: dict[str, Any]) -> Iterator[None]:
-    """Keys of the configuration while it is written, those with None left out; afterwards it is as before."""
-    before = {key: getattr(config, key) for key in told if hasattr(config, key)}
-    _exchange(config, {key: value for key, value in told.items() if value is not None}, told)
-    try:
-        yield
-    finally:
-        _exchange(config, before, told)
-
-
-def _exchange(config: Any, wanted: dict[str, Any], keys: Iterable[str]) -> None:
-    for key in keys:
-        if key in wanted:
-            setattr(config, key, wanted[key])
-        elif hasattr(config, key):
-            delattr(config, key)

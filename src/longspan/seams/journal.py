@@ -1,0 +1,93 @@
+"""What was written to a model and what stood there before, so that all of it can be taken back."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+from transformers import PreTrainedConfig
+
+Undo = Callable[[], None]
+
+_ABSENT = object()
+
+
+class Journal:
+    """Changes to a model, each noted before it is made.
+
+    To take a change back is to put back what stood there, whether or not the change was made. So an exception of any
+    class may come between any two steps: ``undo`` brings the model back, and an ``undo`` that was interrupted itself
+    goes on when it is called again.
+    """
+
+    def __init__(self) -> None:
+        self._steps: list[Undo] = []
+
+    def note(self, undo: Undo) -> None:
+        """Remember how to take back a change that is about to be made; ``undo`` may run more than once."""
+        self._steps.append(undo)
+
+    def undo(self) -> None:
+        """Take everything back, the last change first."""
+        while self._steps:
+            self._steps[-1]()
+            self._steps.pop()
+
+    def put(self, place: dict[str, Any], name: str, value: object) -> None:
+        """Write an entry of a dictionary."""
+        old = place.get(name, _ABSENT)
+
+        def undo() -> None:
+            if old is _ABSENT:
+                place.pop(name, None)
+            else:
+                place[name] = old
+
+        self.note(undo)
+        place[name] = value
+
+    def set(self, module: nn.Module, name: str, value: object) -> None:
+        """Write a parameter, a buffer, a submodule or a plain attribute, where the module has it now."""
+        parts = (module._parameters, module._buffers, module._modules)
+        self.put(next((part for part in parts if name in part), module.__dict__), name, value)
+
+    def hook(self, module: nn.Module, hook: Callable[..., Any], *, before: bool = False) -> None:
+        """Add a forward hook, or a pre-hook, that is also given the keywords."""
+        held = module._forward_pre_hooks if before else module._forward_hooks
+        with_kwargs = module._forward_pre_hooks_with_kwargs if before else module._forward_hooks_with_kwargs
+
+        def undo() -> None:
+            for key in [key for key, each in held.items() if each is hook]:
+                with_kwargs.pop(key, None)
+                del held[key]
+
+        self.note(undo)
+        register = module.register_forward_pre_hook if before else module.register_forward_hook
+        register(hook, with_kwargs=True)
+
+    @contextmanager
+    def passing(self) -> Iterator[Journal]:
+        """A journal of changes that are taken back at the end of the block."""
+        inner = Journal()
+        self.note(inner.undo)
+        try:
+            yield inner
+        finally:
+            inner.undo()
+
+
+def own_configuration(model: nn.Module, journal: Journal) -> None:
+    """Give a model a configuration of its own, which seams may write to; the undo is the object from before.
+
+    Models are often built from one configuration object (``AutoModel.from_config(teacher.config)``), and what is
+    written for one must not be read by the other. Configurations inside of configurations stay the ones that the
+    inner models have.
+    """
+    copies: dict[int, Any] = {}
+    for module in model.modules():
+        config = module.__dict__.get("config")
+        if isinstance(config, PreTrainedConfig):
+            journal.put(module.__dict__, "config", copy.deepcopy(config, copies))
