@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch import nn
 from longspan.errors import InspectError
 from longspan.geometry import Encoding, Geometry, Role
 from longspan.seams import anatomy, slopes
-from longspan.sources import locate
+from longspan.sources import family, locate, settings
 
 _ALIBI = ("bloom", "mpt")
 _WINDOW_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx")
@@ -57,10 +56,13 @@ def _from_files(source: str) -> tuple[Any, dict[str, Any]]:
     from transformers import AutoConfig, AutoModel
 
     try:
+        family(source, InspectError)
         config = AutoConfig.from_pretrained(source)
         with torch.device("meta"):
             skeleton = AutoModel.from_config(config)  # type: ignore[no-untyped-call]
-        extra = {name: _json(source, name) for name in ("sentence_bert_config.json", "1_Pooling/config.json")}
+        extra = {name: _settings(source, name) for name in ("sentence_bert_config.json", "1_Pooling/config.json")}
+    except InspectError:
+        raise
     except Exception as error:  # a broken configuration fails in every way its model class can
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InspectError(
@@ -74,13 +76,8 @@ def _from_files(source: str) -> tuple[Any, dict[str, Any]]:
     }
 
 
-def _json(source: str, name: str) -> dict[str, Any]:
-    from transformers.utils.hub import cached_file
-
-    path = cached_file(
-        source, name, _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False
-    )
-    data = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
+def _settings(source: str, name: str) -> dict[str, Any]:
+    data = settings(source, name)
     return data if isinstance(data, dict) else {}
 
 

@@ -25,13 +25,14 @@ from longspan.encoding.pooling import Head
 from longspan.encoding.tokens import frame
 from longspan.errors import ConvertError, require
 from longspan.inspection import inspect
+from longspan.logs import without_bars
 from longspan.seams import anatomy
 from longspan.storage.folder import check_target, renamed_when_whole, write_limits
 from longspan.storage.load import load
 from longspan.training.corpus import read_corpus
 from longspan.training.lessons import Lessons
 from longspan.training.passages import Passages, passages
-from longspan.training.run import Recipe, distil, frozen, in_a_row, reached, without_bars
+from longspan.training.run import Recipe, distil, frozen, in_a_row, reached
 from longspan.training.teacher import Teacher, whole
 from longspan.training.views import check_length, piece_size, views
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from longspan.errors import SpecError, StorageError
+from longspan.errors import LongspanError, SpecError, StorageError
 from longspan.extension import reapply
 from longspan.planning import Plan
 from longspan.seams import anatomy
-from longspan.sources import locate
+from longspan.sources import CAUSAL, family, locate, settings
+from longspan.storage import weights
 
 
 def load(source: str | Path, *, device: str | None = None, dtype: str | None = None) -> Any:
@@ -22,32 +25,67 @@ def load(source: str | Path, *, device: str | None = None, dtype: str | None = N
         dtype: As torch spells it ("bfloat16"); the checkpoint's when None.
 
     Returns:
-        A causal language model where the configuration names one, a SentenceTransformer otherwise.
+        A SentenceTransformer, SparseEncoder or CrossEncoder where its files say so; a causal language model where the
+        configuration names one; otherwise a SentenceTransformer that takes the mean of the token states.
 
     Raises:
-        StorageError: It cannot be read.
+        StorageError: It cannot be read, lacks weights, or is of a class that would lose a part here.
         SpecError: It was extended by a method that is not installed, such as one's own.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    with reading(source, "check that its files are whole; `longspan inspect` reads them"):
+        place = locate(source)
+        kind = family(place, StorageError)
+        options: dict[str, Any] = {"ignore_mismatched_sizes": True}  # told with all the others, by name
+        if dtype:
+            options["dtype"] = dtype
+        if kind == CAUSAL:
+            from transformers import AutoModelForCausalLM
 
-    place = locate(source)
-    options = {"dtype": dtype} if dtype else {}
-    try:
-        config = AutoConfig.from_pretrained(place)
-        causal = any("CausalLM" in name or "LMHead" in name for name in config.architectures or ())
-        if causal:
-            model: Any = AutoModelForCausalLM.from_pretrained(place, **options)
+            answer: Any = AutoModelForCausalLM.from_pretrained(place, output_loading_info=True, **options)
+            model, info = answer
+            weights.complete(model, info, place)
             model = model.to(device or "cpu").eval()
         else:
-            from sentence_transformers import SentenceTransformer
+            import sentence_transformers
 
-            model = SentenceTransformer(place, device=device, model_kwargs=options)
+            model = getattr(sentence_transformers, kind)(place, device=device, model_kwargs=options)
+            check_pipeline(model, place)
+    return restored(model, source)
+
+
+@contextmanager
+def reading(source: str | Path, hint: str) -> Iterator[None]:
+    """Whatever goes wrong while a model is read, as one kind of error.
+
+    Raises:
+        StorageError: Something did.
+    """
+    try:
+        yield
+    except LongspanError:
+        raise
     except Exception as error:  # safetensors, tokenizers and json each raise their own kinds
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise StorageError(
-            f"{str(source)!r} cannot be loaded: {first}",
-            "check that its files are whole; `longspan inspect` reads them",
-        ) from error
+        raise StorageError(f"{str(source)!r} cannot be loaded: {first}", hint) from error
+
+
+def check_pipeline(model: Any, place: str) -> None:
+    """Check the transformer of a pipeline against its files; its other modules are checked as they are read.
+
+    Raises:
+        StorageError: Weights are missing, or belong to another model.
+    """
+    placed = settings(place, "modules.json") or [{"path": ""}]
+    reads_pooler = "pooler_output" in str(getattr(model[0], "modality_config", ""))
+    weights.check(anatomy.transformer(model), place, placed[0]["path"], reads_pooler=reads_pooler)
+
+
+def restored(model: Any, source: str | Path) -> Any:
+    """A model just read, with what an extended checkpoint says beyond its weights, and with its source.
+
+    Raises:
+        LongspanError: The stored plan is damaged, or names an unknown method.
+    """
     inner = anatomy.transformer(model)
     inner.config._name_or_path = str(source)
     if stored := getattr(inner.config, "longspan", None):
