@@ -235,6 +235,8 @@ def _centre(teacher: Teacher, ids: torch.Tensor) -> torch.Tensor:
 
 def _check_model(model: Any) -> None:
     """What would otherwise be found out after minutes of reading."""
+    if told := anatomy.refusal(model):
+        raise ConvertError(*told)
     if not anatomy.is_pipeline(model):
         raise ConvertError(
             f"A {type(model).__name__} makes no vectors to be distilled.", "pass a SentenceTransformer, or its folder"

@@ -156,7 +156,7 @@ def _searches(
 def _writers(model: Any, target: int, methods: Sequence[str], window: int | None, tokenizer: Any) -> list[Language]:
     from longspan.storage.load import tokenizer_of
 
-    tokenizer = tokenizer or tokenizer_of(model.config._name_or_path, model)
+    tokenizer = tokenizer or tokenizer_of(anatomy.transformer(model).config._name_or_path, model)
     if plan_of(model) and methods:
         raise PlanError("The model is extended already, so no method can be measured on it.", "load the original")
     plans = [plan(inspect(model, window=window), method, target) for method in methods]

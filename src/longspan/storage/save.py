@@ -59,7 +59,7 @@ def save(model: Any, folder: str | Path, *, tokenizer: Any = None, original: str
             if tokenizer is not None:
                 tokenizer.save_pretrained(partial)
         write_limits(partial, made.length)
-        card = model_card(made, pipeline=anatomy.is_pipeline(model), original=original, had_engine_key=had_key)
+        card = model_card(made, pipeline=anatomy.pipeline_class(model), original=original, had_engine_key=had_key)
         (partial / "README.md").write_text(card, encoding="utf-8")
     if parts := beyond_stock(made):
         warnings.warn(
