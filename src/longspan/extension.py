@@ -18,17 +18,18 @@ from longspan.seams import anatomy, frequencies, limits, positions, queries, rot
 
 
 class _Applied:
-    """What was done to a model, kept on it."""
+    """What was done to a model, kept on it, and the digests of the model before and after."""
 
-    def __init__(self, made: Plan, undos: list[Callable[[], None]]) -> None:
+    def __init__(self, made: Plan, undos: list[Callable[[], None]], digests: tuple[str, str] = ("", "")) -> None:
         self.plan = made
         self.undos = undos
+        self.digests = digests
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Applied:
-        return _Applied(self.plan, [])  # the undos belong to the original
+        return _Applied(self.plan, [], self.digests)  # the undos belong to the original
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Applied, (self.plan, [])
+        return _Applied, (self.plan, [], self.digests)
 
 
 def extend(
@@ -78,7 +79,13 @@ def extend(
             "to the model.",
             "leave attention out, or pass attn_implementation where the model is loaded",
         )
+    before = identity(model)
     _apply(model, made, stored=False, attention=attention)
+    try:
+        _applied(model).digests = (before, identity(model))
+    except BaseException:
+        restore(model)
+        raise
     return model
 
 
@@ -144,8 +151,18 @@ def extended(
 
 def plan_of(model: Any) -> Plan | None:
     """The plan a model was extended by, None when it was not."""
-    applied: _Applied | None = getattr(anatomy.transformer(model).base_model, anatomy.APPLIED, None)
+    applied = _applied(model)
     return applied.plan if applied else None
+
+
+def original_of(model: Any) -> str:
+    """The digest of what was extended, "" where the model was changed since, or not extended here."""
+    before, after = _applied(model).digests if _applied(model) else ("", "")
+    return before if after and identity(model) == after else ""
+
+
+def _applied(model: Any) -> Any:
+    return getattr(anatomy.transformer(model).base_model, anatomy.APPLIED, None)
 
 
 def reapply(model: Any, made: Plan) -> None:

@@ -15,6 +15,9 @@ def identity(model: Any) -> str:
 
     digest = hashlib.sha256(repr(model).encode())
     for name, tensor in model.state_dict().items():
+        if not isinstance(tensor, torch.Tensor) or tensor.is_meta:  # packed by a quantised module; without values
+            digest.update(f"{name} {tensor}".encode())
+            continue
         data = tensor.detach().cpu().contiguous()
         digest.update(f"{name} {data.dtype} {tuple(data.shape)}".encode())
         digest.update(data.flatten().view(torch.uint8).numpy().data)

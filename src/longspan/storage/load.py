@@ -14,6 +14,9 @@ from longspan.seams import anatomy
 from longspan.sources import CAUSAL, family, locate, settings
 from longspan.storage import weights
 
+ORIGINAL = "original"
+"""Beside a stored plan: the digest of what was extended, "" where that was changed before it was saved."""
+
 
 def load(source: str | Path, *, device: str | None = None, dtype: str | None = None) -> Any:
     """Load a model; an extended checkpoint gets back what stock tools cannot hold.
@@ -90,6 +93,8 @@ def restored(model: Any, source: str | Path) -> Any:
     inner.config._name_or_path = str(source)
     if stored := getattr(inner.config, "longspan", None):
         reapply(model, stored_plan(stored))
+        # What is trained or saved by other means from here on is no longer what the digest stands for.
+        inner.config.longspan = without_digest(stored)
     return model
 
 
@@ -101,7 +106,7 @@ def stored_plan(stored: dict[str, Any]) -> Plan:
         SpecError: It names a method, or a parameter of one, that this longspan does not have.
     """
     try:
-        return Plan.from_json(stored)
+        return Plan.from_json(without_digest(stored))
     except SpecError as error:
         original = (stored.get("geometry") or {}).get("source") or "the original"
         raise SpecError(
@@ -109,6 +114,11 @@ def stored_plan(stored: dict[str, Any]) -> Plan:
             f"extend {original} again, with the method's class where it is your own: "
             f"longspan.extend(model, to={stored.get('length')}, method=YourMethod())",
         ) from error
+
+
+def without_digest(stored: Any) -> Any:
+    """A stored plan alone; what is no plan stays as it is, to be refused where it is read."""
+    return {key: value for key, value in stored.items() if key != ORIGINAL} if isinstance(stored, dict) else stored
 
 
 def tokenizer_of(source: str | Path, model: Any) -> Any:

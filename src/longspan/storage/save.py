@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from longspan.errors import StorageError
-from longspan.extension import plan_of
+from longspan.extension import original_of, plan_of
 from longspan.promises import beyond_stock
 from longspan.seams import anatomy
 from longspan.storage.export import ENGINE_KEY, dual_chunk
 from longspan.storage.folder import check_target, renamed_when_whole, write_limits
+from longspan.storage.load import ORIGINAL
 from longspan.storage.model_card import model_card
 
 CONFIG_KEY = "longspan"
@@ -24,9 +25,9 @@ def save(model: Any, folder: str | Path, *, tokenizer: Any = None, original: str
 
     The new length stands in five places: ``max_position_embeddings`` and ``rope_parameters`` in
     config.json, ``model_max_length`` in tokenizer_config.json, the truncation in tokenizer.json, and
-    ``max_seq_length`` in sentence_bert_config.json. The plan stands under ``longspan`` in config.json;
-    ``longspan.load`` restores what stock tools do not apply of it. Dual chunk attention stands there a
-    second time, as vLLM and SGLang read it.
+    ``max_seq_length`` in sentence_bert_config.json. The plan stands under ``longspan`` in config.json,
+    with a digest by which ``verify`` knows the original; ``longspan.load`` restores what stock tools do
+    not apply of it. Dual chunk attention stands there a second time, as vLLM and SGLang read it.
 
     Args:
         model: An extended SentenceTransformer or transformers model.
@@ -49,7 +50,7 @@ def save(model: Any, folder: str | Path, *, tokenizer: Any = None, original: str
     check_target(target)
     inner = anatomy.transformer(model)
     needed = sum(p.numel() * p.element_size() for p in inner.parameters())
-    told = {CONFIG_KEY: made.to_json(), ENGINE_KEY: dual_chunk(made)}
+    told = {CONFIG_KEY: {**made.to_json(), ORIGINAL: original_of(model)}, ENGINE_KEY: dual_chunk(made)}
     had_key = getattr(inner.config, ENGINE_KEY, None) is not None
     with renamed_when_whole(target, needed) as partial, _in_config(inner.config, told):
         if anatomy.is_pipeline(model):
