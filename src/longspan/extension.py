@@ -24,19 +24,23 @@ class _Applied:
     Attributes:
         plan: By which it was extended.
         had_engine_key: Whether the configuration told serving engines of dual chunk attention before.
+        digests: Identities of the model before and after; "" for a model that was loaded extended.
         journal: Takes it back; None for a model that was loaded or copied extended.
     """
 
-    def __init__(self, made: Plan, had_engine_key: bool, journal: Journal | None = None) -> None:
+    def __init__(
+        self, made: Plan, had_engine_key: bool, digests: tuple[str, str] = ("", ""), journal: Journal | None = None
+    ) -> None:
         self.plan = made
         self.had_engine_key = had_engine_key
+        self.digests = digests
         self.journal = journal
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Applied:
-        return _Applied(self.plan, self.had_engine_key)  # the journal belongs to the original
+        return _Applied(self.plan, self.had_engine_key, self.digests)  # the journal belongs to the original
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Applied, (self.plan, self.had_engine_key)
+        return _Applied, (self.plan, self.had_engine_key, self.digests)
 
 
 def extend(
@@ -170,6 +174,13 @@ def plan_of(model: Any) -> Plan | None:
     return applied.plan if applied else None
 
 
+def original_of(model: Any) -> str:
+    """The identity of what was extended, "" where the model was changed since, or not extended here."""
+    applied = _applied(model)
+    before, after = applied.digests if applied else ("", "")
+    return before if after and identity(model) == after else ""
+
+
 def replaced_engine_key(model: Any) -> bool:
     """Whether an extended model's configuration told serving engines of dual chunk attention before it was extended."""
     applied = _applied(model)
@@ -212,13 +223,15 @@ def _apply(model: Any, made: Plan, *, stored: bool, attention: str | None = None
     try:
         inner = anatomy.transformer(model)
         had_key = getattr(anatomy.text_config(inner), engines.ENGINE_KEY, None) is not None
-        applied = _Applied(made, had_key, None if stored else journal)
+        before = "" if stored else identity(model)
+        applied = _Applied(made, had_key, journal=None if stored else journal)
         journal.put(inner.base_model.__dict__, anatomy.APPLIED, applied)
         own_configuration(inner, journal)
         _write(inner, journal, made, stored=stored, attention=attention)
         if not stored:
             limits.apply(model, journal, made.length)
             trial.beyond(inner, journal, made.geometry.window, made.length, counted=made.late)
+            applied.digests = before, identity(model)
         return model
     except BaseException:
         journal.undo()

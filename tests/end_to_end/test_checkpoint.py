@@ -226,6 +226,7 @@ def test_verify_asks_equality_only_where_the_plan_promises_it(
     found = longspan.verify(live[name][0])
     assert found.passed
     assert found.reference == "the original, extended anew"
+    assert {check.tool for check in found.checks} == {"transformers", "language model head"}
     expected = {check.tokens for check in found.checks if check.expected}
     assert expected == ({16, 31, 32} if name != "as released" else set())
     assert all(check.difference > 1e-3 for check in found.checks if check.tokens == TARGET)

@@ -64,17 +64,15 @@ def test_what_the_engines_cannot_compute_is_left_out_and_the_card_says_why(
     made = plan(geometry, method, LENGTH)
     assert dual_chunk(made) is None
     assert re.search(reason, left_out(made))
-    assert f"`{ENGINE_KEY}`, the key of vLLM and SGLang, is left out: {left_out(made)}." in model_card(
-        made, pipeline=False
-    )
+    assert f"`{ENGINE_KEY}`, the key of vLLM and SGLang, is left out: {left_out(made)}." in model_card(made)
 
 
 @pytest.mark.parametrize("method", ["yarn", "self_extend", "none"])
 def test_other_plans_say_nothing_to_the_engines(method: str) -> None:
     made = plan(qwen(), method, 2 * WINDOW)
     assert (dual_chunk(made), left_out(made)) == (None, "")
-    assert ENGINE_KEY not in model_card(made, pipeline=False)
-    assert "was taken out" in model_card(made, pipeline=False, had_engine_key=True)
+    assert ENGINE_KEY not in model_card(made)
+    assert "was taken out" in model_card(made, had_engine_key=True)
 
 
 def test_a_plan_of_the_window_itself_has_no_dual_chunk_attention() -> None:
@@ -84,7 +82,7 @@ def test_a_plan_of_the_window_itself_has_no_dual_chunk_attention() -> None:
 
 
 def test_the_card_says_where_the_engines_differ() -> None:
-    own, released = (model_card(plan(qwen(), m, LENGTH), pipeline=False) for m in ("dca", "dca(adaptive=False)"))
+    own, released = (model_card(plan(qwen(), m, LENGTH)) for m in ("dca", "dca(adaptive=False)"))
     assert "at position 2560 or later" in own
     assert "`dca(adaptive=False)` is the same computation" in own
     assert "It is the same computation as in longspan" in released
@@ -104,7 +102,7 @@ def test_the_card_says_where_the_engines_differ() -> None:
 )
 def test_the_card_warns_of_tools_that_do_not_apply_all(method: str, told: tuple[str, ...]) -> None:
     made = plan(qwen(), method, LENGTH)
-    card = model_card(made, pipeline=False)
+    card = model_card(made)
     warned = next(line for line in card.splitlines() if line.startswith("> **Stock tools load"))
     assert all(words in warned for words in told), warned
     assert 'longspan.load("qwen-20000")' in card
@@ -112,15 +110,15 @@ def test_the_card_warns_of_tools_that_do_not_apply_all(method: str, told: tuple[
 
 
 def test_the_card_tells_which_side_of_the_window_a_table_is_the_same_on() -> None:
-    anchored = model_card(plan(cases.learned(512), "interpolate", 4096), pipeline=True)
+    anchored = model_card(plan(cases.learned(512), "interpolate", 4096), pipeline="SentenceTransformer")
     assert "only inputs of more than 512 tokens come out" in anchored
     assert "bit-identical to the original in longspan; changed in stock tools" in anchored
-    paired = model_card(plan(qwen(), "dca", LENGTH), pipeline=False)
+    paired = model_card(plan(qwen(), "dca", LENGTH))
     assert "bit-identical to the original, in stock tools too" in paired
 
 
 def test_the_card_of_a_plan_that_stock_tools_hold_has_no_warning() -> None:
-    card = model_card(plan(qwen(), "yarn", LENGTH), pipeline=False)
+    card = model_card(plan(qwen(), "yarn", LENGTH))
     assert "Stock tools" not in card
     assert "longspan.load" not in card
 
@@ -128,7 +126,7 @@ def test_the_card_of_a_plan_that_stock_tools_hold_has_no_warning() -> None:
 def test_the_card_repeats_the_command_with_the_window() -> None:
     made = plan(replace(qwen(), window=1024), "yarn", LENGTH)
     command = 'longspan extend org/qwen --to 20000 --method "yarn" --window 1024 --out qwen-20000'
-    assert command in model_card(made, pipeline=False)
+    assert command in model_card(made)
 
 
 def tiny(**changes: object) -> torch.nn.Module:

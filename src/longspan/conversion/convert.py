@@ -26,13 +26,14 @@ from longspan.encoding.tokens import frame
 from longspan.errors import ConvertError, require
 from longspan.identity import CONVERTED_FROM, identity
 from longspan.inspection import inspect
+from longspan.logs import without_bars
 from longspan.seams import anatomy
 from longspan.storage.folder import check_target, renamed_when_whole, write_limits
 from longspan.storage.load import load
 from longspan.training.corpus import read_corpus
 from longspan.training.lessons import Lessons
 from longspan.training.passages import Passages, passages
-from longspan.training.run import Recipe, distil, frozen, in_a_row, reached, without_bars
+from longspan.training.run import Recipe, distil, frozen, in_a_row, reached
 from longspan.training.teacher import Teacher, whole
 from longspan.training.views import check_length, piece_size, views
 
@@ -254,6 +255,8 @@ def _centre(teacher: Teacher, ids: torch.Tensor) -> torch.Tensor:
 
 def _check_model(model: Any) -> None:
     """What would otherwise be found out after minutes of reading."""
+    if told := anatomy.refusal(model):
+        raise ConvertError(*told)
     if not anatomy.is_pipeline(model):
         raise ConvertError(
             f"A {type(model).__name__} makes no vectors to be distilled.", "pass a SentenceTransformer, or its folder"

@@ -35,8 +35,8 @@ def embedder(
         A SentenceTransformer.
 
     Raises:
-        EncodeError: There is no such pooling.
-        StorageError: The checkpoint cannot be read.
+        EncodeError: There is no such pooling, or the checkpoint was extended in one direction only.
+        StorageError: The checkpoint cannot be read, lacks weights, or is no decoder.
 
     Example:
         >>> longspan.encode(embedder("stories260K"), ["Once upon a time"], frame="echo").vectors.shape
@@ -47,19 +47,28 @@ def embedder(
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 
-    from longspan.sources import locate
+    from longspan.sources import CAUSAL, family, locate
+    from longspan.storage import weights
+    from longspan.storage.load import reading, restored
 
-    options = {"dtype": dtype} if dtype else {}
-    try:
-        transformer = Transformer(locate(model), model_kwargs=options)
-    except (OSError, ValueError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise StorageError(f"{model!r} cannot be loaded: {first}", "give the folder or name of a decoder") from error
+    options: dict[str, Any] = {"ignore_mismatched_sizes": True}  # told with all the others, by name
+    if dtype:
+        options["dtype"] = dtype
+    with reading(model, "give the folder or name of a decoder"):
+        place = locate(model)
+        if (kind := family(place, StorageError)) not in (CAUSAL, "SentenceTransformer"):
+            raise StorageError(f"{model!r} is a {kind} and no decoder.", "longspan.load reads it")
+        transformer = Transformer(place, model_kwargs=options)
+        weights.check(transformer.auto_model, place)
     config = transformer.auto_model.config
-    config._name_or_path = model
+    if bidirectional and getattr(config, "longspan", None):
+        raise EncodeError(
+            f"{model!r} was extended as a decoder, and bidirectional=True makes an encoder of it.",
+            "make the embedder of the original, then extend it",
+        )
     if bidirectional:
         config.is_causal = False
     if transformer.tokenizer.pad_token is None:
         transformer.tokenizer.pad_token = transformer.tokenizer.eos_token
     pool = Pooling(transformer.get_embedding_dimension(), pooling_mode=pooling)
-    return SentenceTransformer(modules=[transformer, pool, Normalize()], device=device)
+    return restored(SentenceTransformer(modules=[transformer, pool, Normalize()], device=device), model)

@@ -100,6 +100,13 @@ class Encoder:
         batch_tokens: int | None = None,
         on_overflow: OnOverflow = "warn",
     ) -> None:
+        if told := anatomy.refusal(model):
+            raise EncodeError(*told)
+        if anatomy.pipeline_class(model) not in ("", "SentenceTransformer"):
+            raise EncodeError(
+                f"A {type(model).__name__} makes no dense vector of a text.",
+                "extend it with longspan.extend, and call its own encode or predict",
+            )
         if not anatomy.is_pipeline(model):
             raise EncodeError(
                 f"A {type(model).__name__} does not pool token states into a vector.",

@@ -167,7 +167,7 @@ def _searches(
 def own_identity(model: Any, window: int | None = None, tokenizer: Any = None) -> str:
     """``identity`` of a model as its Scores have it: before it is extended, with the tokenizer that reads for it."""
     if not anatomy.is_pipeline(model):
-        tokenizer = tokenizer or tokenizer_of(model.config._name_or_path, model)
+        tokenizer = tokenizer or tokenizer_of(anatomy.transformer(model).config._name_or_path, model)
     return identity(model, tokenizer=tokenizer, window=window)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import nn
 
+from longspan.errors import InspectError
+
 QUERY_NAMES = ("query", "q_lin", "q_proj")
 APPLIED = "_longspan"
 """Attribute of the base model, shared by every wrapper around it, that holds what was done to it."""
@@ -39,8 +41,37 @@ class Slot:
 
 
 def transformer(model: Any) -> Any:
-    """The transformers model inside a sentence-transformers pipeline, or the model itself."""
+    """The transformers model inside a sentence-transformers pipeline, or the model itself.
+
+    Raises:
+        InspectError: It is a pipeline that cannot be read as one transformer and what stands behind it.
+    """
+    if told := refusal(model):
+        raise InspectError(*told)
     return model[0].auto_model if is_pipeline(model) else model
+
+
+def pipeline_class(model: Any) -> str:
+    """What sentence-transformers calls a pipeline, such as SparseEncoder; "" for a bare transformers model."""
+    return str(getattr(model, "model_type", "SentenceTransformer")) if is_pipeline(model) else ""
+
+
+def refusal(model: Any) -> tuple[str, str] | None:
+    """Why a pipeline cannot be extended, as an error's fact and hint; None where it can, or is no pipeline."""
+    if not isinstance(model, nn.Sequential) or not len(model):
+        return None
+    name, first = type(model).__name__, type(model[0]).__name__
+    if not is_pipeline(model):
+        return (
+            f"This {name} begins with {first}, not with one transformer.",
+            "extend a pipeline that begins with a Transformer; or each route of a Router, before joining them",
+        )
+    if pipeline_class(model) == "MultiVectorEncoder":
+        return (
+            f"A {name} makes a vector of every token, and cuts documents at a length of its own, whatever the window.",
+            "extend the SentenceTransformer or the transformers model that it was made of",
+        )
+    return None
 
 
 def is_pipeline(model: Any) -> bool:

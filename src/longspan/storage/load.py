@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from longspan.configs import check_config
-from longspan.errors import SpecError, StorageError
+from longspan.errors import LongspanError, SpecError, StorageError
 from longspan.extension import reapply
 from longspan.planning import Plan
 from longspan.seams import anatomy
-from longspan.sources import locate, settings
+from longspan.sources import CAUSAL, family, locate, settings
+from longspan.storage import weights
 
 _CARD = 2**20  # bytes
+ORIGINAL = "original"
+"""Beside a stored plan: the digest of what was extended, "" where that was changed before it was saved."""
 
 
 def load(source: str | Path, *, device: str | None = None, dtype: str | None = None) -> Any:
@@ -27,42 +32,81 @@ def load(source: str | Path, *, device: str | None = None, dtype: str | None = N
         dtype: As torch spells it ("bfloat16"); the checkpoint's when None.
 
     Returns:
-        A causal language model where the configuration names one, a SentenceTransformer otherwise.
+        A SentenceTransformer, SparseEncoder or CrossEncoder where its files say so; a causal language model where the
+        configuration names one; otherwise a SentenceTransformer that takes the mean of the token states.
 
     Raises:
-        StorageError: It cannot be read.
+        StorageError: It cannot be read, lacks weights, or is of a class that would lose a part here.
         SpecError: It was extended by a method that is not installed, such as one's own.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    place = locate(source)
-    options = {"dtype": dtype} if dtype else {}
-    try:
+    with reading(source, "check that its files are whole; `longspan inspect` reads them"):
+        place = locate(source)
         if (told := settings(place, "config.json")) is not None:
             check_config(told, str(source), StorageError)
-        config = AutoConfig.from_pretrained(place, trust_remote_code=False)
-        causal = any("CausalLM" in name or "LMHead" in name for name in config.architectures or ())
-        if causal:
-            model: Any = AutoModelForCausalLM.from_pretrained(place, trust_remote_code=False, **options)
+        kind = family(place, StorageError)
+        options: dict[str, Any] = {"ignore_mismatched_sizes": True}  # told with all the others, by name
+        if dtype:
+            options["dtype"] = dtype
+        if kind == CAUSAL:
+            from transformers import AutoModelForCausalLM
+
+            answer: Any = AutoModelForCausalLM.from_pretrained(
+                place, trust_remote_code=False, output_loading_info=True, **options
+            )
+            model, info = answer
+            weights.complete(model, info, place)
             model = model.to(device or "cpu").eval()
         else:
-            from sentence_transformers import SentenceTransformer
+            import sentence_transformers
 
-            model = SentenceTransformer(place, device=device, trust_remote_code=False, model_kwargs=options)
-    except StorageError:
+            model = getattr(sentence_transformers, kind)(
+                place, device=device, trust_remote_code=False, model_kwargs=options
+            )
+            check_pipeline(model, place)
+    return restored(model, source)
+
+
+@contextmanager
+def reading(source: str | Path, hint: str) -> Iterator[None]:
+    """Whatever goes wrong while a model is read, as one kind of error.
+
+    Raises:
+        StorageError: Something did.
+    """
+    try:
+        yield
+    except LongspanError:
         raise
     except Exception as error:  # safetensors, tokenizers and json each raise their own kinds
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise StorageError(
-            f"{str(source)!r} cannot be loaded: {first}",
-            "check that its files are whole; `longspan inspect` reads them",
-        ) from error
+        raise StorageError(f"{str(source)!r} cannot be loaded: {first}", hint) from error
+
+
+def check_pipeline(model: Any, place: str) -> None:
+    """Check the transformer of a pipeline against its files; its other modules are checked as they are read.
+
+    Raises:
+        StorageError: Weights are missing, or belong to another model.
+    """
+    placed = settings(place, "modules.json") or [{"path": ""}]
+    reads_pooler = "pooler_output" in str(getattr(model[0], "modality_config", ""))
+    weights.check(anatomy.transformer(model), place, placed[0]["path"], reads_pooler=reads_pooler)
+
+
+def restored(model: Any, source: str | Path) -> Any:
+    """A model just read, with what an extended checkpoint says beyond its weights, and with its source.
+
+    Raises:
+        LongspanError: The stored plan is damaged, or names an unknown method.
+    """
     inner = anatomy.transformer(model)
     inner.config._name_or_path = str(source)
     if anatomy.is_pipeline(model):
         _check_reads(model, source)
     if (stored := getattr(anatomy.text_config(inner), anatomy.PLAN_KEY, None)) is not None:
         reapply(model, stored_plan(stored))
+        # What is trained or saved by other means from here on is no longer what the digest stands for.
+        setattr(anatomy.text_config(inner), anatomy.PLAN_KEY, without_digest(stored))
     return model
 
 
@@ -84,7 +128,7 @@ def stored_plan(stored: Any) -> Plan:
         SpecError: It names a method, or a parameter of one, that this longspan does not have.
     """
     try:
-        return Plan.from_json(stored)
+        return Plan.from_json(without_digest(stored))
     except SpecError as error:
         original = stored["geometry"].get("source") or "the original"
         raise SpecError(
@@ -92,6 +136,11 @@ def stored_plan(stored: Any) -> Plan:
             f"extend {original} again, with the method's class where it is your own: "
             f"longspan.extend(model, to={stored.get('length')}, method=YourMethod())",
         ) from error
+
+
+def without_digest(stored: Any) -> Any:
+    """A stored plan alone; what is no plan stays as it is, to be refused where it is read."""
+    return {key: value for key, value in stored.items() if key != ORIGINAL} if isinstance(stored, dict) else stored
 
 
 def tokenizer_of(source: str | Path, model: Any) -> Any:

@@ -38,6 +38,14 @@ longspan extend {base} --to {length} --method "{methods}" --window {window} --ou
 
 {sources}
 """
+_TAGS = {
+    "": "text-generation",
+    "SentenceTransformer": "sentence-similarity",
+    "SparseEncoder": "feature-extraction",
+    "CrossEncoder": "text-ranking",
+}
+"""What the hub calls the task of each class."""
+
 _LOADING = """
 ## Loading
 
@@ -51,12 +59,12 @@ model = longspan.load("{name}-{length}")  # applies all of it
 """
 
 
-def model_card(made: Plan, *, pipeline: bool, original: str = "", had_engine_key: bool = False) -> str:
+def model_card(made: Plan, *, pipeline: str = "", original: str = "", had_engine_key: bool = False) -> str:
     """What was done to the model, how to repeat it, and whom to cite.
 
     Args:
         made: The plan the model was extended by.
-        pipeline: Whether the checkpoint is a sentence-transformers folder.
+        pipeline: Class of the sentence-transformers model, "" for a bare transformers model.
         original: The original README.md, kept below.
         had_engine_key: Whether the original's configuration set dual chunk attention for vLLM and SGLang.
     """
@@ -67,7 +75,7 @@ def model_card(made: Plan, *, pipeline: bool, original: str = "", had_engine_key
     sources = "\n".join(f"- {card.title}: {card.authors} {card.year}, {card.source}" for card in made.cards)
     text = _CARD.format(
         library="sentence-transformers" if pipeline else "transformers",
-        pipeline_tag="sentence-similarity" if pipeline else "text-generation",
+        pipeline_tag=_TAGS[pipeline],
         base=base,
         name=name,
         licence=licence.group() if licence else "",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from longspan.errors import StorageError
-from longspan.extension import plan_of, replaced_engine_key
+from longspan.extension import original_of, plan_of, replaced_engine_key
 from longspan.promises import beyond_stock
 from longspan.seams import anatomy
 from longspan.storage.folder import check_target, renamed_when_whole, write_limits
+from longspan.storage.load import ORIGINAL
 from longspan.storage.model_card import model_card
 
 
@@ -19,9 +22,9 @@ def save(model: Any, folder: str | Path, *, tokenizer: Any = None, original: str
 
     The new length stands in five places: ``max_position_embeddings`` and ``rope_parameters`` in
     config.json, ``model_max_length`` in tokenizer_config.json, the truncation in tokenizer.json, and
-    ``max_seq_length`` in sentence_bert_config.json. The plan stands under ``longspan`` in config.json, as in any
-    save of an extended model; ``longspan.load`` restores what stock tools do not apply of it. Dual chunk attention
-    stands there a second time, as vLLM and SGLang read it.
+    ``max_seq_length`` in sentence_bert_config.json. The plan stands under ``longspan`` in config.json,
+    with a digest by which ``verify`` knows the original; ``longspan.load`` restores what stock tools do
+    not apply of it. Dual chunk attention stands there a second time, as vLLM and SGLang read it.
 
     Args:
         model: An extended SentenceTransformer or transformers model.
@@ -49,7 +52,7 @@ def save(model: Any, folder: str | Path, *, tokenizer: Any = None, original: str
             f"The configuration of this {type(inner).__name__} holds no plan: a part of it was extended, by itself.",
             "restore that part and extend the whole model",
         )
-    with renamed_when_whole(target, needed) as partial:
+    with renamed_when_whole(target, needed) as partial, _with_digest(model):
         if anatomy.is_pipeline(model):
             model.save(str(partial), create_model_card=False)
         else:
@@ -58,10 +61,22 @@ def save(model: Any, folder: str | Path, *, tokenizer: Any = None, original: str
                 tokenizer.save_pretrained(partial)
         write_limits(partial, made.length)
         replaced = replaced_engine_key(model)
-        card = model_card(made, pipeline=anatomy.is_pipeline(model), original=original, had_engine_key=replaced)
+        card = model_card(made, pipeline=anatomy.pipeline_class(model), original=original, had_engine_key=replaced)
         (partial / "README.md").write_text(card, encoding="utf-8")
     if parts := beyond_stock(made):
         warnings.warn(
             f"stock tools load {target} without {' and '.join(parts)}; longspan.load restores all", stacklevel=2
         )
     return target
+
+
+@contextmanager
+def _with_digest(model: Any) -> Iterator[None]:
+    """The digest of the original beside the plan, for this save alone: a later one may be of other weights."""
+    config = anatomy.text_config(anatomy.transformer(model))
+    told = getattr(config, anatomy.PLAN_KEY)
+    setattr(config, anatomy.PLAN_KEY, {**told, ORIGINAL: original_of(model)})
+    try:
+        yield
+    finally:
+        setattr(config, anatomy.PLAN_KEY, told)

@@ -1,8 +1,9 @@
-"""verify: reload a checkpoint in a clean process with stock tools and compare vectors."""
+"""verify: reload a checkpoint in a clean process with stock tools and compare vectors with what they should be."""
 
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -15,15 +16,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from longspan.errors import LongspanError, StorageError
-from longspan.extension import extend
+from longspan.errors import StorageError
 from longspan.jsons import parse
 from longspan.planning import Plan
 from longspan.seams import anatomy
-from longspan.storage.load import load, stored_plan
+from longspan.sources import CAUSAL, PIPELINES
+from longspan.storage.load import ORIGINAL, load, stored_plan
+from longspan.storage.reference import find
 
 _STOCK = Path(__file__).with_name("_stock.py")
 _TOLERANCE = 1e-5
+_NEAR = 2048
+# Tokens up to which the window itself is compared too, and not only one token more than it.
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,8 @@ class Check:
     """One comparison of a stock tool with the extended model.
 
     Attributes:
-        tool: transformers or sentence-transformers.
+        tool: transformers (mean state of the tokens), language model head (logits of the last token), or
+            sentence-transformers (what the pipeline gives).
         tokens: Length of the input, special tokens included.
         difference: Largest difference of a vector's channel, relative to its largest channel.
         cosine: Cosine between the two vectors.
@@ -58,11 +63,13 @@ class Verification:
         folder: The checkpoint.
         reference: What it was compared with: the original extended anew, or the checkpoint in longspan.
         checks: One per tool and length.
+        unproven: What the comparison cannot show, and why; "" where it shows all.
     """
 
     folder: str
     reference: str
     checks: tuple[Check, ...]
+    unproven: str = ""
 
     @property
     def passed(self) -> bool:
@@ -70,18 +77,22 @@ class Verification:
         return all(check.passed for check in self.checks)
 
 
-def verify(folder: str | Path, lengths: Sequence[int] = ()) -> Verification:
-    """Compare a saved checkpoint, read by stock tools in a clean process, with the extended model.
+def verify(folder: str | Path, lengths: Sequence[int] = (), *, original: Any = None) -> Verification:
+    """Compare a saved checkpoint, read by stock tools in a clean process, with the extended model, in float32.
 
-    The reference is the original model extended anew by the stored plan, so that an error made while
-    saving is seen; where the original is out of reach it is the checkpoint itself, read by longspan.
+    The reference is the original extended anew by the stored plan, so that an error made while saving is seen. It is
+    taken where it is given, or where the model that the checkpoint names is on this machine, and where its digest is
+    the one taken at the extension. Otherwise the reference is the checkpoint itself, read by longspan.
 
     Args:
         folder: A checkpoint written by ``save``.
-        lengths: Tokens to compare at; by default 16, around the trained window, and the target.
+        lengths: Tokens to compare at; by default 16, around the trained window (1024 and one more than the window
+            where that is above 2048), and the target.
+        original: The model that was extended: its folder or hub id, or the model itself, which is left as it is.
 
     Raises:
-        StorageError: It is not an extended checkpoint, or stock tools cannot load it.
+        StorageError: It is not an extended checkpoint, stock tools cannot load it, or the given original is another
+            model than the one that was extended.
     """
     config = Path(folder) / "config.json"
     try:
@@ -91,18 +102,32 @@ def verify(folder: str | Path, lengths: Sequence[int] = ()) -> Verification:
     if not stored:
         raise StorageError(f"{folder} holds no plan, so it was not extended.", "write it with longspan extend --out")
     made = stored_plan(stored)
-    window = made.geometry.window
-    lengths = lengths or sorted({n for n in (16, window - 1, window, window + 1, made.length) if 0 < n <= made.length})
-    loaded = load(folder)
-    ids = {n: _tokens(loaded, n) for n in lengths}
-    found = _stock_vectors(Path(folder), ids)
-    reference, model = _reference(loaded, made)
+    if wrong := [n for n in lengths if not 0 < n <= made.length]:
+        raise StorageError(f"The checkpoint reads 1 to {made.length} tokens, not {wrong[0]}.", "give other lengths")
+    loaded = load(folder, dtype="float32")
+    ids = {n: _tokens(loaded, n) for n in lengths or _lengths(made)}
+    kind = _kind(loaded, Path(folder))
+    reference = find(loaded, made, stored.get(ORIGINAL), original)
     checks = []
-    for tool, vectors in found.items():
+    for tool, vectors in _stock_vectors(Path(folder), kind, ids).items():
         for tokens, vector in vectors.items():
-            wanted = _vector(model, ids[tokens], pooled=tool == "sentence-transformers")
+            wanted = _vector(reference.model, ids[tokens], tool)
             checks.append(_compare(tool, tokens, np.asarray(vector), wanted, made.same_in_stock(tokens)))
-    return Verification(str(folder), reference, tuple(checks))
+    return Verification(str(folder), reference.told, tuple(checks), reference.unproven)
+
+
+def _lengths(made: Plan) -> list[int]:
+    window = made.geometry.window
+    near = (window - 1, window) if window <= _NEAR else (_NEAR // 2,)
+    return sorted({n for n in (16, *near, window + 1, made.length) if 0 < n <= made.length})
+
+
+def _kind(model: Any, folder: Path) -> str:
+    """What stock tools make of the folder, "" for a bare encoder."""
+    if not anatomy.is_pipeline(model):
+        return CAUSAL
+    kind = anatomy.pipeline_class(model)
+    return kind if kind != PIPELINES[0] or (folder / "modules.json").exists() else ""
 
 
 def _compare(tool: str, tokens: int, got: np.ndarray, wanted: np.ndarray, expected: bool) -> Check:
@@ -112,41 +137,41 @@ def _compare(tool: str, tokens: int, got: np.ndarray, wanted: np.ndarray, expect
     return Check(tool, tokens, difference, cosine, expected)
 
 
-def _reference(loaded: Any, made: Plan) -> tuple[str, Any]:
-    try:
-        return "the original, extended anew", extend(load(made.geometry.source), method=made)
-    except LongspanError:
-        return "the checkpoint, read by longspan", loaded
-
-
 def _tokens(model: Any, count: int) -> list[int]:
     """Random word ids between the model's special tokens."""
     vocabulary = anatomy.text_config(anatomy.transformer(model)).vocab_size
     draw = random.Random(count)  # noqa: S311 - not a secret
     words = [draw.randrange(vocabulary // 10, vocabulary) for _ in range(count)]
     if anatomy.is_pipeline(model) and count > 2:
-        special = model.tokenizer("a")["input_ids"]
-        words[0], words[-1] = special[0], special[-1]
+        special = model.tokenizer("")["input_ids"]
+        if len(special) > 1:
+            words[0], words[-1] = special[0], special[-1]
     return words
 
 
-def _vector(model: Any, ids: list[int], *, pooled: bool) -> np.ndarray:
+def _vector(model: Any, ids: list[int], tool: str) -> np.ndarray:
     tokens = torch.tensor([ids], device=next(model.parameters()).device)
     features = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
     with torch.inference_mode():
-        if pooled:
-            vector = model(features)["sentence_embedding"][0]
+        if tool == "sentence-transformers":
+            made = model(features)
+            vector = made["scores" if "scores" in made else "sentence_embedding"].flatten()
         else:
-            vector = anatomy.transformer(model).base_model(**features).last_hidden_state[0].mean(0)
+            inner = anatomy.transformer(model)
+            states = inner.base_model(**features).last_hidden_state[0]
+            vector = states.mean(0) if tool == "transformers" else inner.get_output_embeddings()(states[-1])
     return np.asarray(vector.float().cpu().numpy())
 
 
-def _stock_vectors(folder: Path, ids: dict[int, list[int]]) -> dict[str, dict[int, list[float]]]:
+def _stock_vectors(folder: Path, kind: str, ids: dict[int, list[int]]) -> dict[str, dict[int, list[float]]]:
     with tempfile.TemporaryDirectory() as scratch:
         given, answer = Path(scratch) / "ids.json", Path(scratch) / "vectors.json"
         given.write_text(json.dumps(ids))
         run = subprocess.run(
-            [sys.executable, str(_STOCK), str(folder), str(given), str(answer)], capture_output=True, text=True
+            [sys.executable, str(_STOCK), str(folder), kind, str(given), str(answer)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "HF_HUB_OFFLINE": "1"},
         )
         if run.returncode:
             last = (run.stderr.strip().splitlines() or ["no message"])[-1]

@@ -14,6 +14,8 @@ from tqdm import tqdm
 
 from longspan.errors import ConvertError
 from longspan.jsons import parse
+from longspan.logs import without_bars
+from longspan.storage import weights
 from longspan.training.lessons import Lessons
 from longspan.training.teacher import Teacher
 
@@ -140,7 +142,8 @@ def load_weights(student: Any, checkpoint: Path) -> None:
     """
     try:
         with without_bars():
-            stored = type(student).from_pretrained(checkpoint)
+            stored, info = type(student).from_pretrained(checkpoint, output_loading_info=True)
+        weights.complete(stored, info, str(checkpoint))
         student.load_state_dict(stored.state_dict())
     except Exception as error:  # safetensors and transformers each raise their own kinds
         raise ConvertError(
@@ -188,20 +191,6 @@ def frozen(model: nn.Module) -> Iterator[None]:
             module.training = mode
         for parameter, wanted in gradients:
             parameter.requires_grad_(wanted)
-
-
-@contextmanager
-def without_bars() -> Iterator[None]:
-    """Without the bars that transformers shows when it writes a checkpoint."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 @contextmanager
