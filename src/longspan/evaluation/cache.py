@@ -14,7 +14,7 @@ import numpy as np
 from longspan import __version__
 from longspan.encoding.encoded import Encoded
 from longspan.encoding.run import Encoder
-from longspan.errors import BenchmarkError
+from longspan.errors import BenchmarkError, BlankTextError
 from longspan.extension import plan_of
 
 _SLICE = 2_000_000  # characters encoded before they are put away: what an interrupted run loses
@@ -57,6 +57,10 @@ class VectorCache:
 
         Returns:
             What ``encoder.encode(texts)`` gives, without spans, and the seconds that computing it took, now or before.
+            A blank text has no vector.
+
+        Raises:
+            EncodeError: A text cannot be encoded for another reason.
         """
         key = hashlib.sha256(f"{__version__} {model} {_how(encoder)}".encode()).hexdigest()
         names = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() for text in texts]
@@ -65,7 +69,7 @@ class VectorCache:
         for part in _slices(new):
             self._put(key, encoder, part, progress)
         rows = [self._row(key, name) for name in names]
-        vectors = [np.frombuffer(row[0], np.float32).reshape(row[1], -1) for row in rows]
+        vectors = [np.frombuffer(row[0], np.float32).reshape(row[1], encoder.dimension) for row in rows]
         return Encoded(
             vectors=np.concatenate(vectors) if vectors else np.zeros((0, encoder.dimension), np.float32),
             owner=np.repeat(np.arange(len(rows)), [row[1] for row in rows]),
@@ -81,7 +85,9 @@ class VectorCache:
 
     def _put(self, key: str, encoder: Encoder, texts: dict[str, str], progress: str) -> None:
         began = time.perf_counter()
-        found = encoder.encode(list(texts.values()), progress=progress)
+        found = encoder.encode(list(texts.values()), on_error="keep", progress=progress)
+        if wrong := [error for error in found.errors.values() if not isinstance(error, BlankTextError)]:
+            raise wrong[0]
         seconds, total = time.perf_counter() - began, max(sum(found.used), 1)
         bounds = np.searchsorted(found.owner, np.arange(len(texts) + 1))
         rows = []
