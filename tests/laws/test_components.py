@@ -177,6 +177,7 @@ ROOMS = {
         "scale",
         "training",
         "conversion",
+        "texts",
         "",
     },
 }

@@ -181,7 +181,8 @@ class Encoder:
         found = tokens.tokenise(
             self.model.tokenizer, [given[place] for place in fine], self.prompt, [known[place] for place in fine]
         )
-        tokenised = dict(zip(fine, found, strict=True))
+        tokenised = {place: one for place, one in zip(fine, found, strict=True) if isinstance(one, Tokenised)}
+        errors |= {place: one for place, one in zip(fine, found, strict=True) if isinstance(one, EncodeError)}
         readings = self._read(tokenised, errors)
         if errors and on_error == "raise":
             raise _named(errors, len(given))

@@ -90,7 +90,6 @@ def frame(tokenizer: Any, kind: FrameKind | None, *, prompt: bool, mode: str) ->
     Raises:
         EncodeError: There is no such frame, its words have no tokens, or it is not made for how the model pools.
     """
-    tokenizer = own(tokenizer)
     before, after = around(tokenizer)
     if kind is None:
         return Frame(before, after, prompt=prompt)
@@ -153,12 +152,22 @@ class Tokenised(NamedTuple):
 
 def tokenise(
     tokenizer: Any, texts: Sequence[str], prompt: str, spans: Sequence[Sequence[Span] | None]
-) -> list[Tokenised]:
-    """Tokenise texts at once, in parallel, each with the prompt in front of it as the model saw it in training."""
+) -> list[Tokenised | EncodeError]:
+    """Tokenise texts at once, in parallel, each with the prompt in front of it as the model saw it in training.
+
+    Returns:
+        For each text what strategies see, or why the tokenizer cannot read it.
+    """
     if not texts:
         return []
-    batch = uncut(tokenizer, [prompt + text for text in texts])
-    found = []
+    try:
+        batch = uncut(tokenizer, [prompt + text for text in texts])
+    except EncodeError as error:
+        if len(texts) == 1:
+            return [error]
+        each = zip(texts, spans, strict=True)
+        return [one for text, given in each for one in tokenise(tokenizer, [text], prompt, [given])]
+    found: list[Tokenised | EncodeError] = []
     for place, (text, ids) in enumerate(zip(texts, batch["input_ids"], strict=True)):
         encoding = batch.encodings[place] if batch.encodings else None
         first = _prompt_tokens(tokenizer, encoding, prompt, ids)
@@ -168,16 +177,23 @@ def tokenise(
 
 
 def uncut(tokenizer: Any, texts: Sequence[str]) -> Any:
-    """The tokenizer's batch of texts of any length: nothing is added, nothing cut, and the tokenizer is left alone."""
-    return own(tokenizer)(
-        list(texts),
-        add_special_tokens=False,
-        truncation=False,
-        padding=False,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-        verbose=False,  # it would warn of texts that exceed a limit, which is the caller's care
-    )
+    """The tokenizer's batch of texts of any length: nothing is added, nothing cut, and the tokenizer is left alone.
+
+    Raises:
+        EncodeError: The tokenizer cannot read a text, as one without an unknown token cannot read unknown words.
+    """
+    try:
+        return own(tokenizer)(
+            list(texts),
+            add_special_tokens=False,
+            truncation=False,
+            padding=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,  # it would warn of texts that exceed a limit, which is the caller's care
+        )
+    except Exception as error:  # tokenizers raises no kind of its own
+        raise EncodeError(f"The tokenizer cannot read it: {error}", "use a vocabulary with an unknown token") from error
 
 
 class _Offsets(Sequence[Span]):
@@ -212,5 +228,5 @@ def _prompt_tokens(tokenizer: Any, encoding: Any, prompt: str, ids: list[int]) -
 
 
 def _ids(tokenizer: Any, text: str) -> list[int]:
-    found: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    found: list[int] = uncut(tokenizer, [text])["input_ids"][0]
     return found

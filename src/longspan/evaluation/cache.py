@@ -14,7 +14,8 @@ import numpy as np
 from longspan import __version__
 from longspan.encoding.encoded import Encoded
 from longspan.encoding.run import Encoder
-from longspan.errors import BenchmarkError, BlankTextError
+from longspan.encoding.tokens import refusal
+from longspan.errors import BenchmarkError, BlankTextError, EncodeError
 from longspan.extension import plan_of
 
 _SLICE = 2_000_000  # characters encoded before they are put away: what an interrupted run loses
@@ -62,6 +63,9 @@ class VectorCache:
         Raises:
             EncodeError: A text cannot be encoded for another reason.
         """
+        for place, text in enumerate(texts):
+            if (error := refusal(text)) and not isinstance(error, BlankTextError):
+                raise EncodeError(f"Text {place}: {error.fact}", error.hint)
         key = hashlib.sha256(f"{__version__} {model} {_how(encoder)}".encode()).hexdigest()
         names = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() for text in texts]
         known = {row[0] for row in self._base.execute("SELECT text FROM vectors WHERE encoder = ?", (key,))}

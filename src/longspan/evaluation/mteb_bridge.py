@@ -201,7 +201,7 @@ class MtebEncoder:
                 "name": "-".join(part for part in parts if part),
                 "revision": f"{facts['revision'] or 'local'}-{digest}",
                 "languages": [],
-                "n_parameters": sum(weight.numel() for weight in self.model.parameters()),
+                "n_parameters": sum(weight.numel() for weight in self._reader.parameters()),
                 "max_tokens": encoder.window,
                 "embed_dim": encoder.dimension,
                 "framework": ["Sentence Transformers", "PyTorch"],

@@ -15,7 +15,7 @@ from longspan.encoding import tokens
 from longspan.encoding.encoded import Encoded, unit
 from longspan.encoding.run import Encoder
 from longspan.encoding.strategy import as_strategy
-from longspan.errors import BenchmarkError
+from longspan.errors import BenchmarkError, EncodeError
 from longspan.evaluation.bm25 import BM25
 from longspan.evaluation.cache import VectorCache
 from longspan.evaluation.measurement import Found, Outcome, model_facts, planned, read_of
@@ -115,8 +115,16 @@ class Dense:
         texts = list(examples.texts.values())
         if examples.length is None:
             return texts
-        found = tokens.tokenise(self.model.tokenizer, texts, "", [None] * len(texts))
-        read = [one.text.characters((0, min(one.text.tokens, examples.length)))[1] for one in found]
+        read = []
+        for one in tokens.tokenise(self.model.tokenizer, texts, "", [None] * len(texts)):
+            if isinstance(one, EncodeError):
+                raise one
+            if one.text.offsets is None:
+                raise BenchmarkError(
+                    f"{examples.name} is cut at {examples.length} tokens, and this tokenizer tells no token's end.",
+                    "use a fast tokenizer",
+                )
+            read.append(one.text.characters((0, min(one.text.tokens, examples.length)))[1])
         return [text[:end] for text, end in zip(texts, read, strict=True)]
 
 

@@ -20,6 +20,7 @@ from longspan.extension import extend
 from longspan.planning import Plan
 from longspan.seams import anatomy
 from longspan.storage.load import load, stored_plan
+from longspan.tokenizer import around
 
 _STOCK = Path(__file__).with_name("_stock.py")
 _TOLERANCE = 1e-5
@@ -124,8 +125,8 @@ def _tokens(model: Any, count: int) -> list[int]:
     draw = random.Random(count)  # noqa: S311 - not a secret
     words = [draw.randrange(vocabulary // 10, vocabulary) for _ in range(count)]
     if anatomy.is_pipeline(model) and count > 2:
-        special = model.tokenizer("a")["input_ids"]
-        words[0], words[-1] = special[0], special[-1]
+        before, after = around(model.tokenizer)
+        words = [*before[:1], *words[len(before[:1]) : count - len(after[-1:])], *after[-1:]]
     return words
 
 
