@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 
 from longspan import EncodeError
 from longspan.encoding.tokens import Tokenised, frame, tokenise
+from longspan.storage.verify import _tokens
 from longspan.tokenizer import around, own
+from tests.pipelines import pipeline
 from tests.tokenizers import AROUND, MODELS, SPLITS, Slow, fast
 
 KINDS = list(product(MODELS, (True, False), (True, False), SPLITS))
@@ -96,3 +99,13 @@ def test_a_frame_of_words_needs_the_words() -> None:
 def test_what_tells_nothing_of_itself_is_refused() -> None:
     with pytest.raises(EncodeError, match="does not tell what it puts around a text"):
         around(object())
+
+
+def test_verify_asks_by_the_special_tokens_whatever_the_vocabulary(tmp_path: Path) -> None:
+    model = pipeline(tmp_path)
+    for name, (_, before, behind) in AROUND.items():
+        model[0].processor = fast("BPE", unknown=False, lower=False, split="words", around=name)
+        asked = _tokens(model, 9)
+        assert len(asked) == 9
+        assert asked[: len(before[:1])] == [*before[:1]]
+        assert asked[9 - len(behind[-1:]) :] == [*behind[-1:]]

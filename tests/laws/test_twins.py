@@ -152,12 +152,25 @@ def _tied() -> Any:
     return AutoModelForCausalLM.from_config(AutoConfig.for_model("llama", **ALL["llama"], tie_word_embeddings=True))
 
 
-def _adapted() -> Any:
-    from peft import LoraConfig, inject_adapter_in_model
+class _Adapted(torch.nn.Module):
+    """A linear layer with a low-rank one beside it, as adapters have them."""
 
-    return inject_adapter_in_model(
-        LoraConfig(target_modules=["q_proj"], init_lora_weights=False), build("llama")
-    ).eval()
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.base_layer = layer
+        self.low = torch.nn.Linear(layer.in_features, 2, bias=False)
+        self.back = torch.nn.Linear(2, layer.out_features, bias=False)
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """The sum of both."""
+        return self.base_layer(states) + self.back(self.low(states))
+
+
+def _adapted() -> Any:
+    made = build("llama")
+    for layer in made.layers:
+        layer.self_attn.q_proj = _Adapted(layer.self_attn.q_proj)
+    return made
 
 
 def _hooked() -> Any:
