@@ -56,7 +56,7 @@ def spans_of(given: Any, texts: int) -> list[Any]:
     """
     if given is None:
         return [None] * texts
-    every = listed(given, "spans")
+    every = _rows(given)
     if len(every) != texts:
         raise EncodeError(f"{len(every)} lists of spans for {texts} texts.", "give one list, or None, a text")
     return [None if one is None else _pairs(one) for one in every]
@@ -69,7 +69,7 @@ def blank(text: str) -> bool:
 
 def _pairs(given: Any) -> Any:
     try:
-        return [_pair(one) for one in (given.tolist() if hasattr(given, "tolist") else listed(given, "spans"))]
+        return [_pair(one) for one in _rows(given)]
     except (EncodeError, TypeError, ValueError):
         return EncodeError(
             f"Its spans are a {type(given).__name__} that holds something else than pairs of whole numbers.",
@@ -77,8 +77,13 @@ def _pairs(given: Any) -> Any:
         )
 
 
+def _rows(given: Any) -> list[Any]:
+    """Spans, or the two ends of one, by position; an array may hold those of all texts."""
+    return listed(given.tolist() if hasattr(given, "tolist") else given, "spans")
+
+
 def _pair(given: Any) -> tuple[int, int]:
-    start, end = listed(given, "spans")
+    start, end = _rows(given)
     if isinstance(start, bool) or isinstance(end, bool):
         raise TypeError("a truth value counts no characters")
     return index(start), index(end)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+import longspan
 from longspan import Encoder, PlanError, SeamError, compare, encode, evaluate, extend, extended, plan_of
 from longspan.encoding.engines.torch_ import TorchEngine
 from longspan.evaluation.drift import short_drift
@@ -73,6 +75,15 @@ VERBS: dict[str, Callable[[Any], Any]] = {
     "drift": lambda model: [*short_drift(model, [SHORT], [8], to=128, methods=["interpolate + log_n"])],
     "mteb": lambda model: MtebEncoder(model, plan=plan(inspect(model), "tile", 128)).encode([{"text": [LENGTHY]}]),
 }
+
+
+@pytest.mark.parametrize("room", ["encoding", "strategies", "evaluation", "training", "conversion"])
+def test_what_encodes_or_measures_extends_twins_alone(room: str) -> None:
+    in_place = {"extend", "extended", "restore", "reapply"}
+    for path in (Path(longspan.__file__).parent / room).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module in ("longspan", "longspan.extension"):
+                assert not in_place & {alias.name for alias in node.names}, path
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -188,6 +188,10 @@ def test_spans_that_overlap_or_hold_nothing_are_told_of_arrays_too(model: Any, p
 
 def test_spans_are_as_many_as_the_texts() -> None:
     assert spans_of(None, 2) == [None, None]
+    assert spans_of(np.array([[[0, 3], [4, 6]], [[0, 1], [2, 9]]]), 2) == [[(0, 3), (4, 6)], [(0, 1), (2, 9)]]
+    for bad in (5, np.array(5), "spans", {0: [(0, 3)]}):
+        with pytest.raises(EncodeError, match="spans"):
+            spans_of(bad, 2)
     with pytest.raises(EncodeError, match="1 lists of spans for 2 texts"):
         spans_of(iter([None]), 2)
 
