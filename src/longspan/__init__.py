@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "BenchmarkError": "errors",
+    "BlankTextError": "errors",
     "CardError": "errors",
     "ConvertError": "errors",
     "EncodeError": "errors",

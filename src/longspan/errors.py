@@ -59,6 +59,10 @@ class EncodeError(LongspanError):
     """Texts cannot be turned into vectors as asked."""
 
 
+class BlankTextError(EncodeError):
+    """A text shows nothing, or has no token, so that any vector of it would be made up."""
+
+
 class BenchmarkError(LongspanError):
     """A benchmark cannot be built or scored as asked."""
 

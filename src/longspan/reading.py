@@ -31,7 +31,7 @@ class Reading:
     """How a text is read.
 
     Attributes:
-        windows: What each forward reads, in order; at least one, also of an empty text.
+        windows: What each forward reads, in order; at least one.
         spans: Tokens [start, end) that each vector stands for.
     """
 
@@ -138,6 +138,18 @@ def full_windows(tokens: int, room: int, overlap: int = 0) -> list[Window]:
     starts = (*range(0, last, room - overlap), last)
     ends = [min(start + room, tokens) for start in starts]
     return [Window(start, end, keep) for start, end, keep in zip(starts, ends, (0, *ends), strict=False)]
+
+
+def check_reading(reading: Reading) -> Reading:
+    """Check that no vector would be made of special tokens alone.
+
+    Raises:
+        EncodeError: There is no window, or a window or a span holds no token.
+    """
+    held = [*(window[:2] for window in reading.windows), *reading.spans]
+    if not reading.windows or any(end <= start for start, end in held):
+        raise EncodeError("The strategy reads it by a window or span that holds no token.", "give each a token or more")
+    return reading
 
 
 def check(name: str, window: int | None, top: int = 1) -> None:

@@ -147,17 +147,23 @@ ROOMS = {
     "planning": _NOUNS | {"checks", "description", "distances", "promises", ""},
     "drawing": _NOUNS | {"distances"},
     "outcomes": {"errors"},
-    "extension": _NOUNS | {"inspection", "planning", "seams", "outcomes"},
+    "tokenizer": {"errors"},
+    "twin": {"errors", "tokenizer"},
+    "extension": _NOUNS | {"inspection", "planning", "seams", "outcomes", "twin"},
+    "texts": {"errors"},
     "reading": {"errors"},
-    "strategies": {"errors", "reading"},
-    "encoding": _NOUNS | {"reading", "inspection", "planning", "extension", "seams", "sources"},
+    "strategies": {"errors", "texts", "reading"},
+    "encoding": _NOUNS
+    | {"texts", "reading", "inspection", "planning", "extension", "seams", "sources", "tokenizer", "twin"},
     "logs": set(),
     "scale": {"errors", "logs", "encoding", "storage", "extension"},
     "benchmarks": {"errors"},
-    "evaluation": _NOUNS | _VERBS | {"reading", "encoding", "benchmarks", "outcomes", "storage", ""},
-    "storage": _NOUNS | _VERBS | {"promises", "methods", ""},
+    "evaluation": _NOUNS
+    | _VERBS
+    | {"texts", "reading", "encoding", "benchmarks", "outcomes", "storage", "tokenizer", ""},
+    "storage": _NOUNS | _VERBS | {"promises", "methods", "tokenizer", ""},
     "training": {"errors", "encoding"},
-    "conversion": _NOUNS | {"inspection", "seams", "encoding", "training", "storage"},
+    "conversion": _NOUNS | {"texts", "inspection", "seams", "encoding", "training", "storage", "tokenizer", "twin"},
     "cli": _NOUNS
     | _VERBS
     | {
@@ -171,11 +177,12 @@ ROOMS = {
         "scale",
         "training",
         "conversion",
+        "texts",
         "",
     },
 }
 HEAVY = {"torch", "transformers", "sentence_transformers", "numpy"}
-_PURE = {"errors", "card", "registry", "spec", "geometry", "reading"}
+_PURE = {"errors", "card", "registry", "spec", "geometry", "texts", "reading"}
 
 
 def _room(path: Path) -> str:

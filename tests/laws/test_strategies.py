@@ -24,7 +24,7 @@ every_strategy = pytest.mark.parametrize("name", CARDS)
 every_chunker = pytest.mark.parametrize("name", CHUNKED)
 
 CLOSE = {"rtol": 0, "atol": 1e-6}
-SHORT = ["A cat sat on the mat.", "", "Rope", "Zürich, naïve café — ¿qué? 東京。", "one two three " * 20]
+SHORT = ["A cat sat on the mat.", ".", "Rope", "Zürich, naïve café — ¿qué? 東京。", "one two three " * 20]
 LONG = " ".join(f"Paragraph {n} tells of river {n * 7 % 31} and of the town beside it." for n in range(42))
 
 

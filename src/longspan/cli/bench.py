@@ -29,9 +29,10 @@ def bench(
     from longspan.encoding.bench import verdict
     from longspan.encoding.files.shards import shards
     from longspan.storage.load import load
+    from longspan.texts import blank
 
     quiet()
-    texts = [row.text for shard in shards(files) for row in shard.rows() if row.text is not None]
+    texts = [row.text for shard in shards(files) for row in shard.rows() if row.text and not blank(row.text)]
     drawn = random.Random(seed).sample(texts, min(documents, len(texts)))  # noqa: S311 a sample, not a secret
     trials = measure(load(model, device=device), drawn, strategy, rounds=rounds, seed=seed)
     if as_json:

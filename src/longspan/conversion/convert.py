@@ -30,12 +30,14 @@ from longspan.logs import without_bars
 from longspan.seams import anatomy
 from longspan.storage.folder import check_target, renamed_when_whole, write_limits
 from longspan.storage.load import load
+from longspan.texts import listed
 from longspan.training.corpus import read_corpus
 from longspan.training.lessons import Lessons
 from longspan.training.passages import Passages, passages
 from longspan.training.run import Recipe, distil, frozen, in_a_row, reached
 from longspan.training.teacher import Teacher, whole
 from longspan.training.views import check_length, piece_size, views
+from longspan.twin import twin
 
 _READ = 50_000_000  # tokens of the corpus at most
 _HELD_OUT = 200_000  # tokens
@@ -144,7 +146,7 @@ def convert(
     with frozen(model):
         teacher = _teacher(model, geometry.window)
         student = None if start is None else _earlier(teacher, own, start, base)
-        paths = [corpus] if isinstance(corpus, (str, Path)) else list(corpus)
+        paths = [corpus] if isinstance(corpus, (str, Path)) else listed(corpus, "files", ConvertError)
         texts, held_out = read_corpus(paths, model.tokenizer, column=column, limit=_READ).split(_HELD_OUT, recipe.seed)
         read, unseen = (
             passages(part, model.tokenizer, teacher.frame, longest=geometry.window, budget=recipe.budget)
@@ -272,14 +274,11 @@ def _check_model(model: Any) -> None:
 
 
 def _save(model: Any, student: Any, made: Converted, card: str) -> None:
-    inner = anatomy.transformer(model)
     needed = sum(p.numel() * p.element_size() for p in student.parameters())
     with renamed_when_whole(made.folder, needed) as partial, without_bars():
         student.config.max_position_embeddings = made.window
-        model[0].model = student
-        try:
-            model.save(str(partial), create_model_card=False)
-        finally:
-            model[0].model = inner
+        converted = twin(model)
+        converted[0].model = student
+        converted.save(str(partial), create_model_card=False)
         write_limits(partial, made.window)
         (partial / "README.md").write_text(card, encoding="utf-8")

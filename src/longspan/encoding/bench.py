@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -16,6 +16,7 @@ from longspan.encoding.engines import DTYPES
 from longspan.encoding.run import Encoder
 from longspan.errors import EncodeError
 from longspan.reading import Strategy
+from longspan.texts import listed
 
 EXACT = 0.99999
 """Smallest cosine to float32 at which vectors count as the same."""
@@ -49,7 +50,7 @@ class Trial:
 
 def bench(
     model: Any,
-    texts: Sequence[str],
+    texts: Iterable[str],
     strategy: str | Strategy | None = None,
     *,
     rounds: int = 5,
@@ -60,7 +61,7 @@ def bench(
 
     Args:
         model: A SentenceTransformer.
-        texts: Documents of the user.
+        texts: Documents of the user, read as ``encode`` reads them.
         strategy: As for ``encode``.
         rounds: How often each backend encodes all texts.
         seed: Of the order in a round.
@@ -72,6 +73,7 @@ def bench(
     Raises:
         EncodeError: There are no texts, or torch itself cannot encode them.
     """
+    texts = listed(texts)
     if not texts or rounds < 1:
         raise EncodeError(f"{len(texts)} texts and {rounds} rounds measure nothing.", "give at least one of each")
     usual = ("torch", "float32")

@@ -15,6 +15,7 @@ from longspan.encoding import batches
 from longspan.encoding.engines import Engine
 from longspan.encoding.pooling import Head
 from longspan.encoding.tokens import Frame, Row, Tokenised
+from longspan.errors import EncodeError
 from longspan.reading import Merging, Reading, Span, Strategy, Window
 
 
@@ -118,7 +119,13 @@ class _Spans:
 
     def of(self, text: int, windows: int) -> np.ndarray:
         """Vectors of a text's spans ``[spans, dimension]``."""
-        pooled = self.sums.pop(text) / self.counts.pop(text).clamp(min=1)
+        counts = self.counts.pop(text)
+        if not counts.all():
+            span = self.readings[text].spans[int(counts.argmin())]
+            raise EncodeError(
+                f"No window keeps a token of the span {span}.", "let the strategy's windows cover its spans"
+            )
+        pooled = self.sums.pop(text) / counts
         vectors: np.ndarray = self.head.project(pooled.to(self.head.device)).float().cpu().numpy()
         return vectors
 
@@ -126,8 +133,7 @@ class _Spans:
         """Which span each state of a row counts for: (span, first, last) in places of the row."""
         shift, pieces = row.content - window.start, []
         for span, (start, end) in self.order[text].near(window):
-            # A window without tokens is an empty text's only one: its span is the special tokens.
-            if max(start, window.keep) >= min(end, window.end) and window.start < window.end:
+            if max(start, window.keep) >= min(end, window.end):
                 continue
             first, last = max(start, window.keep) + shift, min(end, window.end) + shift
             # The first span takes in what stands in front of the text, the last one what stands behind.

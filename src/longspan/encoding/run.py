@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, Literal, get_args
@@ -20,21 +19,24 @@ from longspan.encoding.pooling import Head
 from longspan.encoding.strategy import as_strategy, chunked, window_of
 from longspan.encoding.tokens import FrameKind, Tokenised
 from longspan.errors import EncodeError
-from longspan.extension import automatic, extended, plan_of
+from longspan.extension import automatic, extended_twin, plan_of
 from longspan.families import files_of
 from longspan.identity import identity, stamp
 from longspan.planning import Plan
-from longspan.reading import Reading, Span, Strategy, Text
+from longspan.reading import Reading, Span, Strategy, Text, check_reading
 from longspan.seams import anatomy
+from longspan.texts import listed, spans_of
 
 OnOverflow = Literal["error", "warn", "truncate", "chunk", "extend"]
 OnError = Literal["raise", "keep"]
-Spans = Sequence[Sequence[Span] | None]
+Spans = Iterable[Iterable[Span] | None]
+
+_NAMED = 10  # places of further texts that an error names
 
 
 def encode(
     model: Any,
-    texts: Sequence[str],
+    texts: Iterable[str],
     strategy: str | Strategy | None = None,
     *,
     spans: Spans | None = None,
@@ -45,17 +47,20 @@ def encode(
     """Encode texts of any length with a sentence-transformers model, extended or not.
 
     Args:
-        model: A SentenceTransformer.
-        texts: Any length, empty ones included.
+        model: A SentenceTransformer; it is read, and never changed.
+        texts: Of any length, read by position whatever holds them: a list, a Series, an array, an iterator. One
+            that shows nothing, or that has no token in the vocabulary, is a BlankTextError: it has no vector.
         strategy: How a text longer than a window is read: a specification such as ``"chunk_mean(window=256)"``,
             an object with the same verb, or None for one window.
-        spans: For chunks by spans: those of each text [characters].
-        on_error: Whether a text that cannot be encoded is raised, or kept in ``errors`` beside the others' vectors.
+        spans: For chunks by spans: those of each text [characters], by position, None for a text without.
+        on_error: "raise" ends with an error that names the places of the texts that cannot be encoded; "keep" gives
+            those no vector, and the reason of each in ``errors``.
         progress: Title of a progress bar on stderr, "" for none.
         **options: Those of ``Encoder``.
 
     Raises:
-        EncodeError: The model or an option does not fit, or, where ``on_error`` is "raise", a text does not.
+        EncodeError: The model or an option does not fit, what was given is no list of texts, or, where ``on_error`` is
+            "raise", a text does not.
 
     Example:
         >>> encode(model, [document], "chunk_mean(window=512)").vectors.shape
@@ -80,7 +85,7 @@ class Encoder:
         batch_tokens: What a batch may cost [tokens]; a costlier window is a batch of its own, and a batch that
             does not fit the memory is halved.
         on_overflow: What to do when texts are longer than the strategy reads: raise an error, warn, cut them and
-            only account for it, read them in chunks, or extend the model while they are read.
+            only account for it, read them in chunks, or read them by a twin of the model that is extended.
 
     Raises:
         EncodeError: The model does not pool token states, or an option does not fit.
@@ -146,10 +151,12 @@ class Encoder:
         self.batch_tokens = self._budget or batches.budget(self.head.device, self.head.width)
         self._engine: engines.Engine | None = None
         self._made: Plan | None = None  # what the engine was made for
+        self._twin: tuple[Plan | None, Any] | None = None  # of the model as it was extended then
+        self._rest: tuple[tuple[Plan | None, int], Encoder] | None = None  # the last one, and what it was made for
 
     def encode(
         self,
-        texts: Sequence[Any],
+        texts: Iterable[Any],
         spans: Spans | None = None,
         on_error: OnError = "raise",
         progress: str = "",
@@ -184,39 +191,38 @@ class Encoder:
     @property
     def window(self) -> int:
         """Tokens that a window holds, special ones included."""
-        return window_of(self.model, self.strategy)
+        return window_of(self._reader(), self.strategy)
 
-    def _run(self, texts: Sequence[Any], spans: Spans | None, on_error: OnError, progress: str) -> Encoded:
-        if isinstance(texts, str):
-            raise EncodeError("One string was given, not a list of texts.", "write [text]")
-        if spans is not None and len(spans) != len(texts):
-            raise EncodeError(f"{len(spans)} lists of spans for {len(texts)} texts.", "give one list, or None, a text")
+    def _run(self, texts: Iterable[Any], spans: Spans | None, on_error: OnError, progress: str) -> Encoded:
         if stamp(self.model) != self._stamp:  # it was trained, edited, extended or moved since
             self._take()
-        known = spans or [None] * len(texts)
-        errors = {place: error for place, text in enumerate(texts) if (error := tokens.refusal(text))}
-        fine = [place for place in range(len(texts)) if place not in errors]
+        given = listed(texts)
+        known = spans_of(spans, len(given))
+        errors = {place: error for place, text in enumerate(given) if (error := tokens.refusal(text))}
+        errors |= {
+            place: one for place, one in enumerate(known) if isinstance(one, EncodeError) and place not in errors
+        }
+        fine = [place for place in range(len(given)) if place not in errors]
         found = tokens.tokenise(
-            self.model.tokenizer, [texts[place] for place in fine], self.prompt, [known[place] for place in fine]
+            self.model.tokenizer, [given[place] for place in fine], self.prompt, [known[place] for place in fine]
         )
-        tokenised = dict(zip(fine, found, strict=True))
-        with self._extension():
-            readings = self._read(tokenised, errors)
-            if errors and on_error == "raise":
-                place = min(errors)
-                raise EncodeError(f"Text {place}: {errors[place].fact}", errors[place].hint)
-            long = [place for place, reading in readings.items() if reading.used < tokenised[place].text.tokens]
-            longest = max((len(tokenised[place].ids) for place in long), default=0)
-            if long and self.on_overflow in ("error", "warn"):
-                self._tell(tokenised, readings, longest)
-            again = long if self.on_overflow in ("chunk", "extend") else []
-            for place in again:
-                del readings[place]
-            encoded = self._encoded(len(texts), tokenised, readings, errors, progress)
+        tokenised = {place: one for place, one in zip(fine, found, strict=True) if isinstance(one, Tokenised)}
+        errors |= {place: one for place, one in zip(fine, found, strict=True) if isinstance(one, EncodeError)}
+        readings = self._read(tokenised, errors)
+        if errors and on_error == "raise":
+            raise _named(errors, len(given))
+        long = [place for place, reading in readings.items() if reading.used < tokenised[place].text.tokens]
+        longest = max((len(tokenised[place].ids) for place in long), default=0)
+        if long and self.on_overflow in ("error", "warn"):
+            self._tell(tokenised, readings, longest)
+        again = long if self.on_overflow in ("chunk", "extend") else []
+        for place in again:
+            del readings[place]
+        encoded = self._encoded(len(given), tokenised, readings, errors, progress)
         if not again:
             return encoded
-        with self._other(longest) as other:
-            rest = other._run([texts[place] for place in again], [known[place] for place in again], on_error, progress)
+        other = self._other(longest)
+        rest = other._run([given[place] for place in again], [known[place] for place in again], on_error, progress)
         return interleave(encoded, rest, again)
 
     def _methods(self) -> Sequence[Any]:
@@ -224,27 +230,35 @@ class Encoder:
         made, asked = plan_of(self.model), getattr(self.strategy, "method", "")
         return [*(made.methods if made else ()), *(spec.parse(asked) if asked and asked != "none" else ())]
 
-    def _extension(self) -> AbstractContextManager[Any]:
-        """The model as the strategy asks for it."""
-        if to := getattr(self.strategy, "to", None):
-            return extended(self.model, to, self.strategy.method or None)  # type: ignore[attr-defined]
-        return nullcontext()
+    def _reader(self) -> Any:
+        """The model, or the twin of it that is extended as the strategy asks."""
+        to, made = getattr(self.strategy, "to", None), plan_of(self.model)
+        if not to:
+            return self.model
+        kept = self._twin
+        if kept is None or kept[0] is not made:
+            self._twin = kept = made, extended_twin(self.model, to, getattr(self.strategy, "method", None) or None)
+        return kept[1]
 
-    @contextmanager
-    def _other(self, longest: int) -> Iterator[Encoder]:
-        """The encoder of texts that are too long for this one."""
+    def _other(self, longest: int) -> Encoder:
+        """The encoder of texts that are too long for this one; kept for the next ones of that length."""
+        to = 0 if self.on_overflow == "chunk" else room_for(self._whole(longest))
+        wanted, kept = (plan_of(self.model), to), self._rest
+        if kept is None or kept[0][0] is not wanted[0] or kept[0][1] != to:
+            self._rest = kept = wanted, self._longer(to)
+        return kept[1]
+
+    def _longer(self, to: int) -> Encoder:
         options = {**self._how, **self._what, "batch_tokens": self.batch_tokens, "on_overflow": "truncate"}
         strategy: Any = self.strategy
-        if self.on_overflow == "chunk":
-            yield Encoder(self.model, chunked(strategy), **options)
-        elif strategy.reads == "native":
+        if not to:
+            return Encoder(self.model, chunked(strategy), **options)
+        if strategy.reads == "native":
             name = spec.short([strategy])
             raise EncodeError(f"A longer window does not make {name} read more.", "use on_overflow='chunk'")
-        elif hasattr(strategy, "to"):
-            yield Encoder(self.model, replace(strategy, to=room_for(self._whole(longest))), **options)
-        else:
-            with extended(self.model, room_for(self._whole(longest))):
-                yield Encoder(self.model, replace(strategy, window=None), **options)
+        if hasattr(strategy, "to"):
+            return Encoder(self.model, replace(strategy, to=to), **options)
+        return Encoder(extended_twin(self.model, to), replace(strategy, window=None), **options)
 
     def _whole(self, tokens: int) -> int:
         """Tokens of the window that reads a text of so many, with its prompt, whole."""
@@ -255,7 +269,8 @@ class Encoder:
         self.strategy.read(Text("a", 1, ((0, 1),), ((0, 1),)), self.frame.room(window, 0))  # no text's own fault
         for place, one in tokenised.items():
             try:
-                readings[place] = self.strategy.read(one.text, self.frame.room(window, len(one.prompt)))
+                tokens.check_tokens(one.text)
+                readings[place] = check_reading(self.strategy.read(one.text, self.frame.room(window, len(one.prompt))))
             except EncodeError as error:  # noqa: PERF203 one text's error is not another's
                 errors[place] = error
         return readings
@@ -277,7 +292,7 @@ class Encoder:
         progress: str,
     ) -> Encoded:
         if self._engine is None or self._made is not plan_of(self.model):
-            self._engine, self._made = engines.engine(self.model, **self._how), plan_of(self.model)
+            self._engine, self._made = engines.engine(self._reader(), **self._how), plan_of(self.model)
         total = sum(window.end - window.start for reading in readings.values() for window in reading.windows)
         with tqdm(total=total, desc=progress, unit="tok", unit_scale=True, disable=not progress) as bar:
             found = vectors(
@@ -292,3 +307,14 @@ class Encoder:
                 bar.update,
             )
         return collect(count, tokenised, readings, found, errors, self.dimension)
+
+
+def _named(errors: dict[int, EncodeError], texts: int) -> EncodeError:
+    """One error for those of texts: of the kind of the first, which it tells, with the places of all."""
+    places = sorted(errors)
+    first = errors[places[0]]
+    others = ""
+    if len(places) > 1:
+        told = ", ".join(map(str, places[1 : 1 + _NAMED])) + (", ..." if len(places) > 1 + _NAMED else "")
+        others = f" ({len(places)} of {texts} texts cannot be encoded; the others are {told})"
+    return type(first)(f"Text {places[0]}: {first.fact}{others}", f"{first.hint}; or pass on_error='keep'")

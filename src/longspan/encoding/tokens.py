@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from longspan.errors import EncodeError
+from longspan.errors import BlankTextError, EncodeError
 from longspan.reading import Span, Text
+from longspan.texts import blank
+from longspan.tokenizer import around, own
 
 _ONE_WORD = ('This sentence : "', '" means in one word:"')  # PromptEOL's words (Jiang et al. 2023)
+
+_LEAVE_OUT = "leave it out: any vector of it would be made up"
 
 FrameKind = Literal["echo", "one_word"]
 
@@ -70,7 +74,7 @@ class Frame:
             return Row(row, len(front), (0 if self.prompt or not prompt else len(front), len(row)))
         content = len(front) + len(ids) + len(self.again)
         row = [*front, *ids, *self.again, *ids, *self.after]
-        return Row(row, content, (content, content + len(ids)) if ids else (0, len(row)))
+        return Row(row, content, (content, content + len(ids)))
 
 
 def frame(tokenizer: Any, kind: FrameKind | None, *, prompt: bool, mode: str) -> Frame:
@@ -84,23 +88,24 @@ def frame(tokenizer: Any, kind: FrameKind | None, *, prompt: bool, mode: str) ->
         mode: How the model pools.
 
     Raises:
-        EncodeError: There is no such frame, or it is not made for how the model pools.
+        EncodeError: There is no such frame, its words have no tokens, or it is not made for how the model pools.
     """
-    bare = _ids(tokenizer, "a", special=False)
-    full = _ids(tokenizer, "a", special=True)
-    start = next(i for i in range(len(full)) if full[i : i + len(bare)] == bare)
-    before, after = full[:start], full[start + len(bare) :]
+    before, after = around(tokenizer)
     if kind is None:
-        return Frame(tuple(before), tuple(after), prompt=prompt)
+        return Frame(before, after, prompt=prompt)
     if kind == "echo":
-        return Frame(tuple(before), tuple(after), again=tuple(_ids(tokenizer, "\n", special=False)))
+        return Frame(before, after, again=tuple(_ids(tokenizer, "\n")))
     if kind == "one_word":
         if mode != "lasttoken":
             raise EncodeError(
                 f"The frame one_word is pooled at the last token, this model pools by {mode}.",
                 "use longspan.embedder(..., pooling='lasttoken')",
             )
-        opening, closing = (_ids(tokenizer, words, special=False) for words in _ONE_WORD)
+        opening, closing = (_ids(tokenizer, words) for words in _ONE_WORD)
+        if not opening or not closing:
+            raise EncodeError(
+                "The words of the frame one_word have no token in this vocabulary.", "use a model that knows English"
+            )
         # Nothing behind the open quote: the state there is the one that names the word.
         return Frame((*before, *opening), tuple(closing), prompt=prompt)
     raise EncodeError(f"There is no frame named {kind!r}.", "use echo or one_word")
@@ -110,12 +115,25 @@ def refusal(text: Any) -> EncodeError | None:
     """Why a text cannot be encoded, None when it can."""
     if not isinstance(text, str):
         return EncodeError(f"It is a {type(text).__name__}, not a string.", "pass a list of strings")
+    if blank(text):
+        shown = f"It has {len(text)} characters, none of them visible." if text else "It is empty."
+        return BlankTextError(shown, _LEAVE_OUT)
     try:
         text.encode()
     except UnicodeEncodeError as error:
         fact = f"Character {error.start} is a lone surrogate, U+{ord(text[error.start]):04X}, which no text holds."
         return EncodeError(fact, "read the text with errors='replace'")
     return None
+
+
+def check_tokens(text: Text) -> None:
+    """Check that a text that shows something is something to the tokenizer as well.
+
+    Raises:
+        BlankTextError: It has no token.
+    """
+    if not text.tokens:
+        raise BlankTextError(f"None of its {len(text.text)} characters has a token in this vocabulary.", _LEAVE_OUT)
 
 
 class Tokenised(NamedTuple):
@@ -134,12 +152,22 @@ class Tokenised(NamedTuple):
 
 def tokenise(
     tokenizer: Any, texts: Sequence[str], prompt: str, spans: Sequence[Sequence[Span] | None]
-) -> list[Tokenised]:
-    """Tokenise texts at once, in parallel, each with the prompt in front of it as the model saw it in training."""
+) -> list[Tokenised | EncodeError]:
+    """Tokenise texts at once, in parallel, each with the prompt in front of it as the model saw it in training.
+
+    Returns:
+        For each text what strategies see, or why the tokenizer cannot read it.
+    """
     if not texts:
         return []
-    batch = uncut(tokenizer, [prompt + text for text in texts])
-    found = []
+    try:
+        batch = uncut(tokenizer, [prompt + text for text in texts])
+    except EncodeError as error:
+        if len(texts) == 1:
+            return [error]
+        each = zip(texts, spans, strict=True)
+        return [one for text, given in each for one in tokenise(tokenizer, [text], prompt, [given])]
+    found: list[Tokenised | EncodeError] = []
     for place, (text, ids) in enumerate(zip(texts, batch["input_ids"], strict=True)):
         encoding = batch.encodings[place] if batch.encodings else None
         first = _prompt_tokens(tokenizer, encoding, prompt, ids)
@@ -149,16 +177,23 @@ def tokenise(
 
 
 def uncut(tokenizer: Any, texts: Sequence[str]) -> Any:
-    """The tokenizer's batch of texts of any length: nothing is added, nothing cut."""
-    return tokenizer(
-        list(texts),
-        add_special_tokens=False,
-        truncation=False,
-        padding=False,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-        verbose=False,  # it would warn of texts that exceed a limit, which is the caller's care
-    )
+    """The tokenizer's batch of texts of any length: nothing is added, nothing cut, and the tokenizer is left alone.
+
+    Raises:
+        EncodeError: The tokenizer cannot read a text, as one without an unknown token cannot read unknown words.
+    """
+    try:
+        return own(tokenizer)(
+            list(texts),
+            add_special_tokens=False,
+            truncation=False,
+            padding=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,  # it would warn of texts that exceed a limit, which is the caller's care
+        )
+    except Exception as error:  # tokenizers raises no kind of its own
+        raise EncodeError(f"The tokenizer cannot read it: {error}", "use a vocabulary with an unknown token") from error
 
 
 class _Offsets(Sequence[Span]):
@@ -185,13 +220,13 @@ def _prompt_tokens(tokenizer: Any, encoding: Any, prompt: str, ids: list[int]) -
     if not prompt:
         return 0
     if encoding is None:
-        return min(len(_ids(tokenizer, prompt, special=False)), len(ids))
+        return min(len(_ids(tokenizer, prompt)), len(ids))
     count = 0
     while count < len(ids) and (at := encoding.token_to_chars(count)) and at[1] <= len(prompt):
         count += 1
     return count
 
 
-def _ids(tokenizer: Any, text: str, *, special: bool) -> list[int]:
-    found: list[int] = tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"]
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    found: list[int] = uncut(tokenizer, [text])["input_ids"][0]
     return found

@@ -18,7 +18,8 @@ import numpy as np
 from longspan import __version__
 from longspan.encoding.encoded import Encoded
 from longspan.encoding.run import Encoder
-from longspan.errors import BenchmarkError
+from longspan.encoding.tokens import refusal
+from longspan.errors import BenchmarkError, BlankTextError, EncodeError
 
 Result = TypeVar("Result")
 _Row = tuple[bytes, int, int, int, float]  # vectors, how many, tokens given, tokens used, seconds
@@ -67,13 +68,18 @@ class VectorCache:
 
         Returns:
             What ``encoder.encode(texts)`` gives, without spans, and the seconds that computing it took, now or before.
+            A blank text has no vector.
 
         Raises:
             BenchmarkError: The file cannot be read or written.
+            EncodeError: A text cannot be encoded for another reason than that it is blank.
 
         Warns:
             UserWarning: What it holds was damaged.
         """
+        for place, text in enumerate(texts):
+            if (error := refusal(text)) and not isinstance(error, BlankTextError):
+                raise EncodeError(f"Text {place}: {error.fact}", error.hint)
         key = hashlib.sha256(_how(encoder).encode()).hexdigest()
         names = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() for text in texts]
         with self._lock:
@@ -82,7 +88,7 @@ class VectorCache:
             for part in _slices(new):
                 known |= self._put(key, encoder, part, progress)
         rows = [known[name] for name in names]
-        vectors = [np.frombuffer(row[0], np.float32).reshape(row[1], -1) for row in rows]
+        vectors = [np.frombuffer(row[0], np.float32).reshape(row[1], encoder.dimension) for row in rows]
         return Encoded(
             vectors=np.concatenate(vectors) if vectors else np.zeros((0, encoder.dimension), np.float32),
             owner=np.repeat(np.arange(len(rows)), [row[1] for row in rows]),
@@ -111,7 +117,9 @@ class VectorCache:
 
     def _put(self, key: str, encoder: Encoder, texts: dict[str, str], progress: str) -> dict[str, _Row]:
         began = time.perf_counter()
-        found = encoder.encode(list(texts.values()), progress=progress)
+        found = encoder.encode(list(texts.values()), on_error="keep", progress=progress)
+        if wrong := [error for error in found.errors.values() if not isinstance(error, BlankTextError)]:
+            raise wrong[0]
         seconds, total = time.perf_counter() - began, max(sum(found.used), 1)
         bounds = np.searchsorted(found.owner, np.arange(len(texts) + 1))
         made: dict[str, _Row] = {}

@@ -13,7 +13,7 @@ from longspan.encoding.encoded import unit
 from longspan.encoding.run import Encoder
 from longspan.evaluation.measurement import model_facts, score
 from longspan.evaluation.score import DRIFT, Score
-from longspan.extension import extended, plan_of
+from longspan.extension import extended_twin, plan_of
 from longspan.identity import identity
 
 
@@ -29,7 +29,7 @@ def short_drift(
     """Compare vectors of short inputs, cut to each length, with those of the model as it was.
 
     Args:
-        model: A SentenceTransformer, not extended.
+        model: A SentenceTransformer, not extended; it stays as it is.
         texts: Real texts at least as long as the longest length.
         lengths: Tokens, within the trained window.
         to: Target in tokens.
@@ -42,26 +42,26 @@ def short_drift(
     own = identity(model, window=window)
     before = {n: _vectors(model, texts, n) for n in lengths}
     for method in methods:
-        with extended(model, to, method, window=window) as longer:
-            label = spec.short(plan.methods) if (plan := plan_of(longer)) else ""
-            for length in lengths:
-                start = time.perf_counter()
-                cosines = (before[length] * _vectors(longer, texts, length)).sum(1).tolist()
-                yield score(
-                    cosines,
-                    **model_facts(model),
-                    strategy="extend",
-                    plan=label or "none",
-                    window=to,
-                    benchmark=DRIFT,
-                    task=f"{len(texts)} texts",
-                    length=length,
-                    depth=None,
-                    metric="cosine",
-                    seed=0,
-                    identity=own,
-                    seconds=time.perf_counter() - start,
-                )
+        longer = extended_twin(model, to, method, window=window)
+        label = spec.short(plan.methods) if (plan := plan_of(longer)) else ""
+        for length in lengths:
+            start = time.perf_counter()
+            cosines = (before[length] * _vectors(longer, texts, length)).sum(1).tolist()
+            yield score(
+                cosines,
+                **model_facts(model),
+                strategy="extend",
+                plan=label or "none",
+                window=to,
+                benchmark=DRIFT,
+                task=f"{len(texts)} texts",
+                length=length,
+                depth=None,
+                metric="cosine",
+                seed=0,
+                identity=own,
+                seconds=time.perf_counter() - start,
+            )
 
 
 def _vectors(model: Any, texts: Sequence[str], length: int) -> np.ndarray:

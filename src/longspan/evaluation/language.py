@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -13,31 +12,32 @@ from tqdm import tqdm
 from longspan import spec
 from longspan.benchmarks.tasks import Passages, Question, Questions
 from longspan.errors import BenchmarkError
-from longspan.evaluation.measurement import Outcome, model_facts, read_of
-from longspan.extension import extended, plan_of
+from longspan.evaluation.measurement import Outcome, model_facts, planned, read_of
+from longspan.extension import plan_of
 from longspan.inspection import inspect
 from longspan.planning import Plan
 from longspan.seams import anatomy
+from longspan.tokenizer import own
 
 _BATCH_TOKENS = 8192
 
 
 class Language:
-    """A causal language model, its tokenizer, and the plan it is extended by meanwhile.
+    """A causal language model, its tokenizer, and the plan that a twin of it is extended by meanwhile.
 
     A prompt longer than the window loses its middle, as in LongBench's released code (Bai et al. 2023): the
     instruction before and the question behind it stay. How many did is part of the score.
 
     Args:
-        model: A causal language model of transformers.
-        tokenizer: Its tokenizer.
-        made: What to extend the model by while it is measured; None leaves it as it is.
+        model: A causal language model of transformers; it is never changed.
+        tokenizer: Its tokenizer, of which a copy is used.
+        made: What to extend a twin of the model by to measure it; None to measure the model as it is.
     """
 
     answers = (Questions, Passages)
 
     def __init__(self, model: Any, tokenizer: Any, made: Plan | None) -> None:
-        self.model, self.tokenizer, self.made = model, tokenizer, made
+        self.model, self.tokenizer, self.made = model, own(tokenizer), made
         plan = made or plan_of(model)
         self.window = plan.length if plan else inspect(model).window
         self.facts = {
@@ -55,12 +55,12 @@ class Language:
     @torch.inference_mode()
     def answer(self, examples: Questions | Passages, title: str) -> Outcome:
         """The reply to each question, or the log-probabilities of the tokens of each passage."""
-        with extended(self.model, method=self.made) if self.made else nullcontext():
-            if isinstance(examples, Passages):
-                return self._predict(examples, title)
-            return self._reply(examples, title)
+        model = planned(self.model, self.made)
+        if isinstance(examples, Passages):
+            return self._predict(model, examples, title)
+        return self._reply(model, examples, title)
 
-    def _reply(self, examples: Questions, title: str) -> Outcome:
+    def _reply(self, model: Any, examples: Questions, title: str) -> Outcome:
         start = time.perf_counter()
         questions = examples.questions
         if pictured := [name for name, question in questions.items() if question.images]:
@@ -75,9 +75,9 @@ class Language:
         with tqdm(total=len(order), desc=title, unit="question", disable=not title) as bar:
             for batch in _batches(order, read, questions):
                 if questions[batch[0]].choices:
-                    replies[batch[0]] = self._choose(read[batch[0]], questions[batch[0]].choices)
+                    replies[batch[0]] = self._choose(model, read[batch[0]], questions[batch[0]].choices)
                 else:
-                    replies.update(zip(batch, self._write(batch, read, questions), strict=True))
+                    replies.update(zip(batch, self._write(model, batch, read, questions), strict=True))
                 bar.update(len(batch))
         account = read_of(
             [question.prompt for question in questions.values()],
@@ -96,14 +96,16 @@ class Language:
             )
         return ids if len(ids) <= room else [*ids[: room - room // 2], *ids[len(ids) - room // 2 :]]
 
-    def _write(self, batch: Sequence[str], read: dict[str, list[int]], questions: dict[str, Question]) -> list[str]:
+    def _write(
+        self, model: Any, batch: Sequence[str], read: dict[str, list[int]], questions: dict[str, Question]
+    ) -> list[str]:
         width = max(len(read[name]) for name in batch)
         pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
         ids = torch.tensor([[pad or 0] * (width - len(read[name])) + read[name] for name in batch])
         mask = torch.tensor([[0] * (width - len(read[name])) + [1] * len(read[name]) for name in batch])
-        written = self.model.generate(
-            input_ids=ids.to(self.model.device),
-            attention_mask=mask.to(self.model.device),
+        written = model.generate(
+            input_ids=ids.to(model.device),
+            attention_mask=mask.to(model.device),
             max_new_tokens=questions[batch[0]].new_tokens,
             do_sample=False,
             pad_token_id=pad or 0,
@@ -111,15 +113,15 @@ class Language:
         texts = self.tokenizer.batch_decode(written[:, width:], skip_special_tokens=True)
         return [_until(text, questions[name].stop) for name, text in zip(batch, texts, strict=True)]
 
-    def _choose(self, ids: list[int], choices: Sequence[str]) -> str:
+    def _choose(self, model: Any, ids: list[int], choices: Sequence[str]) -> str:
         """The choice whose tokens are likeliest in sum."""
         likely = []
         for choice in choices:
             added = self.tokenizer(choice, add_special_tokens=False)["input_ids"]
-            likely.append(sum(self._log_probabilities([*ids, *added], len(added))) if added else -float("inf"))
+            likely.append(sum(_log_probabilities(model, [*ids, *added], len(added))) if added else -float("inf"))
         return choices[max(range(len(choices)), key=likely.__getitem__)]
 
-    def _predict(self, examples: Passages, title: str) -> Outcome:
+    def _predict(self, model: Any, examples: Passages, title: str) -> Outcome:
         start = time.perf_counter()
         if examples.scored >= self.window:
             raise BenchmarkError(
@@ -135,19 +137,20 @@ class Language:
         # What does not fit is what is furthest away from the tokens that are predicted.
         read = {name: one[-self.window :] for name, one in ids.items()}
         found = {
-            name: self._log_probabilities(one, examples.scored)
+            name: _log_probabilities(model, one, examples.scored)
             for name, one in tqdm(read.items(), desc=title, unit="passage", disable=not title)
         }
         texts = [self.tokenizer.decode(one) for one in ids.values()]
         account = read_of(texts, [len(one) for one in ids.values()], [len(one) for one in read.values()])
         return Outcome(found, time.perf_counter() - start, account)
 
-    def _log_probabilities(self, ids: list[int], scored: int) -> list[float]:
-        """Those of the last ``scored`` tokens, given all before them [nats]."""
-        row = torch.tensor([ids], device=self.model.device)
-        logits = self.model(input_ids=row, logits_to_keep=scored + 1).logits[0, -scored - 1 : -1].float()
-        found: list[float] = logits.log_softmax(-1).gather(1, row[0, -scored:, None])[:, 0].tolist()
-        return found
+
+def _log_probabilities(model: Any, ids: list[int], scored: int) -> list[float]:
+    """Those of the last ``scored`` tokens, given all before them [nats]."""
+    row = torch.tensor([ids], device=model.device)
+    logits = model(input_ids=row, logits_to_keep=scored + 1).logits[0, -scored - 1 : -1].float()
+    found: list[float] = logits.log_softmax(-1).gather(1, row[0, -scored:, None])[:, 0].tolist()
+    return found
 
 
 def _batches(order: Sequence[str], read: dict[str, list[int]], questions: dict[str, Question]) -> list[list[str]]:

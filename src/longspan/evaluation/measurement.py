@@ -15,6 +15,8 @@ import numpy as np
 
 from longspan import __version__
 from longspan.evaluation.score import Score
+from longspan.extension import extended_twin
+from longspan.planning import Plan
 from longspan.seams import anatomy
 
 PACKAGES = ("torch", "transformers", "sentence-transformers")
@@ -85,6 +87,11 @@ def model_facts(model: Any, engine: str = "torch float32") -> dict[str, Any]:
         "device": str(next(inner.parameters()).device),
         "engine": engine,
     }
+
+
+def planned(model: Any, made: Plan | None) -> Any:
+    """What is measured: the model, or a twin of it that is extended by a plan; the model itself is left alone."""
+    return model if made is None else extended_twin(model, method=made)
 
 
 def score(values: Sequence[float], read: Read | None = None, **facts: Any) -> Score:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import heapq
 import re
+import warnings
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,15 @@ from longspan.encoding.run import Encoder
 from longspan.encoding.strategy import as_strategy
 from longspan.errors import BenchmarkError
 from longspan.evaluation.cache import VectorCache
-from longspan.evaluation.measurement import model_facts
+from longspan.evaluation.measurement import model_facts, planned
 from longspan.evaluation.mteb_tasks import earlier, require_mteb, task_of
 from longspan.evaluation.run import collect
 from longspan.evaluation.search import Dense
-from longspan.extension import extended, plan_of
+from longspan.extension import plan_of
 from longspan.identity import stamp
 from longspan.planning import Plan
 from longspan.reading import Strategy
+from longspan.texts import listed
 
 _SLICE = 20_000  # documents scored at once: [queries, documents] has to fit the memory
 
@@ -45,7 +46,7 @@ class MtebEncoder:
         model: A SentenceTransformer, extended or not; its prompts "query" and "document" are used.
         strategy: How documents are read, as for ``longspan.encode``.
         cache: Vectors that are known; None for a cache in memory.
-        plan: What to extend the model by while it encodes; None leaves it as it is.
+        plan: What to extend a twin of the model by, which encodes then; None for the model as it is.
         name: Of the original model, "organisation/model"; None for what its configuration says.
         **options: Those of ``Encoder``, without prompt.
 
@@ -74,20 +75,27 @@ class MtebEncoder:
         self.strategy = as_strategy(strategy)
         self.plan = plan
         self.cache = cache or VectorCache()
+        self._asked = options
         self.options = {**options, "on_overflow": "truncate"}
-        self._dense = Dense(model, self.strategy, plan, options, self.cache)
         self._corpus: tuple[list[str], list[str]] = ([], [])
         self._name = name
-        self._filed: tuple[Any, Any] = ((), None)
-        _ = self.mteb_model_meta  # tells an option that does not fit
+        self._stamp: Any = None
+        self._take()
+
+    def _take(self) -> None:
+        """Look at the model again once it was changed."""
+        if (now := stamp(self.model)) == self._stamp:
+            return
+        self._reader = planned(self.model, self.plan)
+        self._dense = Dense(self._reader, self.strategy, None, self._asked, self.cache)
+        self._filed = self._meta(Encoder(self._reader, self.strategy, **self.options), self._name)
+        self._stamp = now
 
     @property
     def mteb_model_meta(self) -> Any:
         """What mteb files the results under; another revision once the model was changed."""
-        if (now := stamp(self.model)) != self._filed[0]:
-            with self._as_planned():
-                self._filed = now, self._meta(Encoder(self.model, self.strategy, **self.options), self._name)
-        return self._filed[1]
+        self._take()
+        return self._filed
 
     def encode(
         self,
@@ -99,7 +107,7 @@ class MtebEncoder:
         prompt_type: Any = None,
         **kwargs: Any,
     ) -> np.ndarray:
-        """One vector of each text, float32 ``[texts, dimension]``.
+        """One vector of each text, float32 ``[texts, dimension]``; zeros, and a warning, for one that shows nothing.
 
         Args:
             inputs: Batches with the key "text".
@@ -112,18 +120,22 @@ class MtebEncoder:
         Raises:
             BenchmarkError: The strategy makes several vectors of a text.
         """
-        texts = [text for batch in inputs for text in batch["text"]]
+        texts = [text for batch in inputs for text in listed(batch["text"], kind=BenchmarkError)]
         kind = getattr(prompt_type, "value", prompt_type)
         strategy = None if kind == "query" else self.strategy  # a query is read by one window, as in evaluate
-        with self._as_planned():
-            encoder = Encoder(self.model, strategy, prompt=self.model.prompts.get(kind), **self.options)
-            found, _ = self.cache.encode(encoder, texts)
-        if len(found.vectors) != len(texts) or getattr(strategy, "makes", "") == "spans":
+        self._take()
+        encoder = Encoder(self._reader, strategy, prompt=self.model.prompts.get(kind), **self.options)
+        found, _ = self.cache.encode(encoder, texts)
+        if len(set(found.owner.tolist())) != len(found.owner) or getattr(strategy, "makes", "") == "spans":
             raise BenchmarkError(
                 f"{spec.short([self.strategy])} makes several vectors of a text, which only retrieval can score.",
                 "use truncate, extend or chunk_mean",
             )
-        return found.vectors
+        vectors = np.zeros((len(texts), encoder.dimension), np.float32)
+        vectors[found.owner] = found.vectors
+        if missing := len(texts) - len(found.owner):
+            warnings.warn(f"{missing} of {len(texts)} texts show nothing to read; their vectors are 0", stacklevel=2)
+        return vectors
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:
         """Cosines, a tensor ``[rows of the one, rows of the other]``."""
@@ -164,13 +176,18 @@ class MtebEncoder:
         asked = dict(zip(queries["id"], _texts(queries, task_metadata, "query", num_proc), strict=True))
         best: dict[str, list[tuple[float, str]]] = {query: [] for query in asked}
         names, texts = self._corpus
+        self._take()
         for start in range(0, len(names), _SLICE):
             part = names[start : start + _SLICE]
             documents = dict(zip(part, texts[start : start + _SLICE], strict=True))
             scores = self._dense.search(Retrieval(task_metadata.name, None, documents, asked, {}), "").scores
             for query, row in zip(asked, scores.tolist(), strict=True):
                 among = None if top_ranked is None else set(top_ranked.get(query, ()))
-                found = [(score, one) for score, one in zip(row, part, strict=True) if among is None or one in among]
+                found = [
+                    (score, one)
+                    for score, one in zip(row, part, strict=True)
+                    if (among is None or one in among) and score > -np.inf  # a blank document is never found
+                ]
                 best[query] = heapq.nlargest(top_k, best[query] + found)
         return {query: {one: score for score, one in found} for query, found in best.items()}
 
@@ -182,7 +199,7 @@ class MtebEncoder:
         """
         from mteb.models.model_meta import ModelMeta, ScoringFunction
 
-        made = self.plan or plan_of(self.model)
+        made = plan_of(self._reader)
         facts = model_facts(self.model, encoder.engine)
         base = name or _name(facts["model"])
         reading = self._dense.facts["strategy"]
@@ -197,7 +214,7 @@ class MtebEncoder:
                 "name": "-".join(part for part in parts if part),
                 "revision": f"{facts['revision'] or 'local'}-{digest}",
                 "languages": [],
-                "n_parameters": sum(weight.numel() for weight in self.model.parameters()),
+                "n_parameters": sum(weight.numel() for weight in self._reader.parameters()),
                 "max_tokens": encoder.window,
                 "embed_dim": encoder.dimension,
                 "framework": ["Sentence Transformers", "PyTorch"],
@@ -213,9 +230,6 @@ class MtebEncoder:
                 },
             }
         )
-
-    def _as_planned(self) -> AbstractContextManager[Any]:
-        return extended(self.model, method=self.plan) if self.plan else nullcontext()
 
 
 def write_mteb(
@@ -245,7 +259,7 @@ def write_mteb(
             mteb has one file for a task, so that another seed, or other parameters, replace what stands there.
         strategy: How documents are read.
         cache: Vectors that are known, or the file of them, which ``evaluate`` may share.
-        plan: What to extend the model by meanwhile.
+        plan: What to extend a twin of the model by, which is measured then; None for the model as it is.
         name: Of the original model, "organisation/model".
         seed: Seed of the benchmarks.
         data: A folder with a folder for each set that is not shipped, named like the set.

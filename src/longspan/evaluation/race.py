@@ -13,7 +13,7 @@ from longspan.evaluation.cells import card_of
 from longspan.evaluation.run import evaluate
 from longspan.evaluation.score import Score
 from longspan.evaluation.statistics import Interval, macro
-from longspan.extension import extended
+from longspan.extension import extended_twin
 from longspan.geometry import Geometry
 from longspan.planning import plan
 from longspan.seams import anatomy
@@ -51,8 +51,8 @@ class Race:
         for method in methods:
             try:
                 made = plan(self.geometry, method, self.to)
-                with extended(self.model, method=made):  # a seam may refuse what the plan allows
-                    fitting.append(spec.short(made.methods) or "none")
+                extended_twin(self.model, method=made)  # a seam may refuse what the plan allows
+                fitting.append(spec.short(made.methods) or "none")
             except LongspanError as error:  # noqa: PERF203 each is refused for a reason of its own
                 self.refused[method] = error.fact
         return list(dict.fromkeys(fitting))

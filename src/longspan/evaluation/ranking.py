@@ -19,7 +19,10 @@ def best_ten(examples: Retrieval, scores: np.ndarray) -> dict[str, list[str]]:
     # A stable sort: equal scores keep the order of the ids, so that a rerun gives the same ranking.
     order = np.argsort(-scores, axis=1, kind="stable")[:, :10]
     names = list(examples.documents)
-    return {query: [names[i] for i in row] for query, row in zip(examples.queries, order.tolist(), strict=True)}
+    return {
+        query: [names[place] for place in row if own[place] > -np.inf]  # a document without a vector is never found
+        for query, row, own in zip(examples.queries, order.tolist(), scores, strict=True)
+    }
 
 
 def fuse(scores: Sequence[np.ndarray], constant: int = 60) -> np.ndarray:
@@ -36,5 +39,6 @@ def fuse(scores: Sequence[np.ndarray], constant: int = 60) -> np.ndarray:
     places = np.arange(1, len(fused.T) + 1)
     for one in scores:
         order = np.argsort(-one, axis=1, kind="stable")
-        np.put_along_axis(fused, order, np.take_along_axis(fused, order, axis=1) + 1 / (constant + places), axis=1)
+        gain = (np.take_along_axis(one, order, axis=1) > -np.inf) / (constant + places)
+        np.put_along_axis(fused, order, np.take_along_axis(fused, order, axis=1) + gain, axis=1)
     return fused

@@ -27,6 +27,7 @@ from longspan.inspection import inspect
 from longspan.planning import plan
 from longspan.seams import anatomy
 from longspan.storage.load import tokenizer_of
+from longspan.tokenizer import own
 
 LADDER = ("truncate", "chunk_mean", "chunk_max", "chunk_max(top=2)", "long_late")
 """How a model reads long documents without being extended: what an extension has to beat."""
@@ -58,7 +59,8 @@ def evaluate(
 
     Args:
         model: A SentenceTransformer for benchmarks of documents and vectors, a causal language model for those of
-            questions and passages. One that is extended already is measured as it stands.
+            questions and passages; methods are measured on twins of it. One that is extended already is measured as it
+            stands.
         benchmarks: A specification ("passkey + fairytaleqa(documents=20)") or benchmark objects.
         lengths: Tokens per document; a benchmark of real texts takes them as they come.
         to: Target in tokens for ``methods``; the largest length when None.
@@ -129,7 +131,8 @@ def evaluate(
 
 
 def _counter(tokenizer: Any) -> Count:
-    return lambda text: len(tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"])
+    counting = own(tokenizer)
+    return lambda text: len(counting(text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"])
 
 
 def _can(arm: Arm, examples: Any) -> bool:

@@ -121,8 +121,9 @@ def encode_files(
         raise EncodeError(f"{processes} processes of {threads} threads encode nothing.", "use at least 1")
     if engine not in ENGINES:
         raise EncodeError(f"There is no engine {engine!r}.", f"use {' or '.join(ENGINES)}")
-    _keep_apart(files(paths, without=target.files), target)
-    work = shards(paths, columns, limits, without=target.files)
+    named = files(paths, without=target.files)
+    _keep_apart(named, target)
+    work = shards(named, columns, limits)
     with locked(target.parts), _team(encoder, engine, processes, threads) as team:
         about = team.describe()
         job = fingerprint(about, work)

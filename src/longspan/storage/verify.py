@@ -23,6 +23,7 @@ from longspan.seams import anatomy
 from longspan.sources import CAUSAL, PIPELINES
 from longspan.storage.load import ORIGINAL, load, stored_plan
 from longspan.storage.reference import find
+from longspan.tokenizer import around
 
 _STOCK = Path(__file__).with_name("_stock.py")
 _TOLERANCE = 1e-5
@@ -143,9 +144,8 @@ def _tokens(model: Any, count: int) -> list[int]:
     draw = random.Random(count)  # noqa: S311 - not a secret
     words = [draw.randrange(vocabulary // 10, vocabulary) for _ in range(count)]
     if anatomy.is_pipeline(model) and count > 2:
-        special = model.tokenizer("")["input_ids"]
-        if len(special) > 1:
-            words[0], words[-1] = special[0], special[-1]
+        before, after = around(model.tokenizer)
+        words = [*before[:1], *words[len(before[:1]) : count - len(after[-1:])], *after[-1:]]
     return words
 
 

@@ -1,4 +1,4 @@
-"""A twin of a model: modules and configuration of its own around the same parameters."""
+"""A twin that computes: in evaluation mode, of fewer layers where asked, its linear layers prepacked."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from transformers.activations import GELUActivation
 
 from longspan.errors import EncodeError
 from longspan.seams import anatomy
+from longspan.twin import twin as sharing
 
 _TOKENS = 1024
 """Tokens of the batch that the order of prepacked weights is chosen for; any number works."""
@@ -27,8 +28,7 @@ def twin(model: Any, layers: int | None = None, *, share: bool = True) -> Any:
     Raises:
         EncodeError: The model does not have so many layers.
     """
-    kept: dict[int, Any] = {id(t): t for t in (*model.parameters(), *model.buffers())} if share else {}
-    made = copy.deepcopy(model, kept).eval()
+    made = (sharing(model) if share else copy.deepcopy(model)).eval()
     if getattr(made.config, "use_cache", False):
         made.config.use_cache = False
     if layers is not None:

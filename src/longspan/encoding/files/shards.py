@@ -22,6 +22,7 @@ from longspan.encoding.files.pieces import (
 from longspan.encoding.files.rows import Columns, Row
 from longspan.encoding.files.tables import Cursor, scan_table
 from longspan.errors import EncodeError
+from longspan.texts import listed
 
 FORMS = {
     ".jsonl.gz": GZ,
@@ -173,10 +174,10 @@ def files(paths: Sequence[str | Path], *, without: Sequence[str | Path] = ()) ->
         EncodeError: There are none, or one is missing or of an unknown kind.
     """
     known = ", ".join(FORMS)
-    if isinstance(paths, (str, Path)) or not paths:
+    if isinstance(paths, (str, Path)) or not (given := listed(paths, "files")):
         raise EncodeError("No list of files was given.", f"give at least one file or folder: {known}")
     found: list[str] = []
-    for path in map(str, paths):
+    for path in map(str, given):
         if os.path.isdir(path):
             inside = sorted(_walk(path, without))
             if not inside:

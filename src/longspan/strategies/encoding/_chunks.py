@@ -9,6 +9,7 @@ from typing import Literal
 
 from longspan.errors import EncodeError
 from longspan.reading import Span, Text
+from longspan.texts import blank
 
 Chunks = Literal["tokens", "sentences", "headings", "spans"]
 
@@ -96,7 +97,7 @@ def _given(text: Text, end: int) -> list[Span]:
                 f"Span {place} ({start}, {stop}) lies beyond the {end} tokens that are read.",
                 "use long_late, or extend the model",
             )
-        if first == last:
+        if first == last or blank(text.text[start:stop]):
             raise EncodeError(f"Span {place} ({start}, {stop}) holds no token.", "leave out spans of white space")
         spans.append((first, last))
         before = stop

@@ -25,7 +25,7 @@ class Extend:
     """One window from the start, as long as the extended model reads (Zhu et al. 2024).
 
     Args:
-        to: Extend the model to so many tokens while it encodes; None for a model that is extended already.
+        to: Read by a twin of the model that is extended to so many tokens; None for a model that is extended already.
         method: Specification of the methods for ``to``, "" for the default of the model's encoding.
     """
 
