@@ -51,7 +51,13 @@ def embedder(
 
     options = {"dtype": dtype} if dtype else {}
     try:
-        transformer = Transformer(locate(model), model_kwargs=options)
+        # Its text as it is: a chat template, which sentence-transformers would write it into, is for chats.
+        transformer = Transformer(
+            locate(model),
+            model_kwargs=options,
+            modality_config={"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
+            module_output_name="token_embeddings",
+        )
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise StorageError(f"{model!r} cannot be loaded: {first}", "give the folder or name of a decoder") from error

@@ -97,29 +97,25 @@ class Encoder:
         batch_tokens: int | None = None,
         on_overflow: OnOverflow = "warn",
     ) -> None:
-        if not anatomy.is_pipeline(model):
-            raise EncodeError(
-                f"A {type(model).__name__} does not pool token states into a vector.",
-                "load it with sentence_transformers.SentenceTransformer",
-            )
         if on_overflow not in get_args(OnOverflow):
             raise EncodeError(f"There is no on_overflow={on_overflow!r}.", f"use {', '.join(get_args(OnOverflow))}")
         if batch_tokens is not None and batch_tokens < 1:
             raise EncodeError(f"A batch cannot cost {batch_tokens} tokens.", "use at least 1")
         self.model = model
         self.strategy = as_strategy(strategy)
-        self.head = Head(model)
+        self.head = Head(model)  # refuses what is no pipeline
         if self.strategy.makes == "spans":
             self.head.check_spans()
-        width = model.get_embedding_dimension()
+        # A model's own cut comes behind the normalisation, as sentence-transformers has it; dims come before it.
+        self._cut: int | None = model.truncate_dim
+        width = len(range(self.head.dimension)[: self._cut])
         if dims is not None and not 1 <= dims <= width:
             raise EncodeError(f"A vector of {width} dimensions has no first {dims}.", f"use 1 to {width}")
         self.dimension: int = dims or width
         if prompt is None:
             prompt = model.prompts.get(model.default_prompt_name) or ""
         self.prompt = prompt
-        include = bool(self.head.pooling.include_prompt)
-        self.frame = tokens.frame(model.tokenizer, frame, prompt=include, mode=self.head.mode)
+        self.frame = tokens.frame(model.tokenizer, frame, prompt=prompt, mode=self.head.mode)
         self.on_overflow = on_overflow
         self.batch_tokens = batch_tokens or batches.budget(self.head.device, self.head.width)
         self._how: dict[str, Any] = {"backend": backend, "dtype": dtype, "layers": layers}
@@ -261,4 +257,6 @@ class Encoder:
                 self._what["dims"],
                 bar.update,
             )
+        if self._what["dims"] is None:
+            found = [one[:, : self._cut] for one in found]
         return collect(count, tokenised, readings, found, errors, self.dimension)
