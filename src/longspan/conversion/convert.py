@@ -190,7 +190,7 @@ def convert(
 
 def _teacher(model: Any, window: int) -> Teacher:
     head = Head(model)
-    around = frame(model.tokenizer, None, prompt=True, mode=head.mode)
+    around = frame(model.tokenizer, None, mode=head.mode)
     return Teacher(anatomy.transformer(model), head, around, piece_size(window, around))
 
 
@@ -264,7 +264,13 @@ def _check_model(model: Any) -> None:
             f"A {type(model).__name__} makes no vectors to be distilled.", "pass a SentenceTransformer, or its folder"
         )
     refusals.convertible(anatomy.transformer(model), tuple(NAMES))
-    place = Head(model).device
+    head = Head(model)
+    if head.sequence:
+        raise ConvertError(
+            f"{head.sequence} makes vectors of a whole row, which a distillation does not show it.",
+            "convert a pipeline without it",
+        )
+    place = head.device
     if place.type == "cuda" and place.index:
         raise ConvertError(
             f"The model is on {place}, and a distillation runs on the first GPU.",

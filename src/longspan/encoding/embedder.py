@@ -58,7 +58,13 @@ def embedder(
         place = locate(model)
         if (kind := family(place, StorageError)) not in (CAUSAL, "SentenceTransformer"):
             raise StorageError(f"{model!r} is a {kind} and no decoder.", "longspan.load reads it")
-        transformer = Transformer(place, model_kwargs=options)
+        transformer = Transformer(
+            place,
+            model_kwargs=options,
+            # Its text as it is: a chat template, which sentence-transformers would write it into, is for chats.
+            modality_config={"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
+            module_output_name="token_embeddings",
+        )
         weights.check(transformer.auto_model, place)
     config = transformer.auto_model.config
     if bidirectional and getattr(config, "longspan", None):

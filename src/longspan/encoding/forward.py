@@ -111,6 +111,7 @@ class _Spans:
 
     def take(self, states: Tensor, rows: list[Row], owner: list[tuple[int, int]]) -> None:
         """Add a batch of states ``[rows, tokens, width]``."""
+        states = self.head.states(states)
         for one, row, (text, number) in zip(states, rows, owner, strict=True):
             sums = self.sums.setdefault(text, torch.zeros(len(self.counts[text]), one.shape[-1]))
             for span, first, last in self._pieces(text, self.readings[text].windows[number], row):
@@ -138,7 +139,7 @@ class _Spans:
             first, last = max(start, window.keep) + shift, min(end, window.end) + shift
             # The first span takes in what stands in front of the text, the last one what stands behind.
             if start == window.start == 0:
-                first = row.pooled[0]
+                first = row.pooled[0] if self.head.pooling.include_prompt else max(row.pooled[0], row.prompt)
             if end == window.end == self.readings[text].used:
                 last = row.pooled[1]
             if self.head.mode == "lasttoken":

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from longspan import spec
 from longspan.disk import digest_of
-from longspan.encoding import batches, engines, tokens
+from longspan.encoding import batches, engines, pipeline, tokens
 from longspan.encoding.encoded import Encoded, collect, interleave, overflow, remedy, room_for
 from longspan.encoding.forward import vectors
 from longspan.encoding.pooling import Head
@@ -112,11 +112,7 @@ class Encoder:
                 f"A {type(model).__name__} makes no dense vector of a text.",
                 "extend it with longspan.extend, and call its own encode or predict",
             )
-        if not anatomy.is_pipeline(model):
-            raise EncodeError(
-                f"A {type(model).__name__} does not pool token states into a vector.",
-                "load it with sentence_transformers.SentenceTransformer",
-            )
+        pipeline.check_transformer(model)
         if on_overflow not in get_args(OnOverflow):
             raise EncodeError(f"There is no on_overflow={on_overflow!r}.", f"use {', '.join(get_args(OnOverflow))}")
         if batch_tokens is not None and batch_tokens < 1:
@@ -139,15 +135,16 @@ class Encoder:
         self.head = Head(model)
         if self.strategy.makes == "spans":
             self.head.check_spans()
-        width = model.get_embedding_dimension()
+        # A model's own cut comes behind the normalisation, as sentence-transformers has it; dims come before it.
+        self._cut: int | None = model.truncate_dim
+        width = len(range(self.head.dimension)[: self._cut])
         if dims is not None and not 1 <= dims <= width:
             raise EncodeError(f"A vector of {width} dimensions has no first {dims}.", f"use 1 to {width}")
         self.dimension: int = dims or width
         if prompt is None:
             prompt = model.prompts.get(model.default_prompt_name) or ""
         self.prompt = prompt
-        include = bool(self.head.pooling.include_prompt)
-        self.frame = tokens.frame(model.tokenizer, frame, prompt=include, mode=self.head.mode)
+        self.frame = tokens.frame(model.tokenizer, frame, prompt=prompt, mode=self.head.mode)
         self.batch_tokens = self._budget or batches.budget(self.head.device, self.head.width)
         self._engine: engines.Engine | None = None
         self._made: Plan | None = None  # what the engine was made for
@@ -306,6 +303,8 @@ class Encoder:
                 self._what["dims"],
                 bar.update,
             )
+        if self._what["dims"] is None:
+            found = [one[:, : self._cut] for one in found]
         return collect(count, tokenised, readings, found, errors, self.dimension)
 
 

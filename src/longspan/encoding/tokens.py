@@ -25,11 +25,13 @@ class Row(NamedTuple):
         ids: Token ids, special ones, prompt and frame included.
         content: Place of the first token of the text.
         pooled: First and last + 1 of the tokens whose states are pooled.
+        prompt: How many of these, special ones and prompt, a model leaves out that does not pool its prompt.
     """
 
     ids: list[int]
     content: int
     pooled: Span
+    prompt: int = 0
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,13 @@ class Frame:
         after: Those behind.
         again: None to read the tokens once; else what stands between two readings of them, of which only the
             second is pooled.
-        prompt: Whether the prompt's states are pooled.
+        prompt: Tokens up to the end of the prompt, as sentence-transformers counts them; 0 without a prompt.
     """
 
     before: tuple[int, ...]
     after: tuple[int, ...]
     again: tuple[int, ...] | None = None
-    prompt: bool = True
+    prompt: int = 0
 
     def room(self, window: int, prompt: int) -> int:
         """Tokens of a text that fit a window beside ``prompt`` tokens of prompt.
@@ -70,21 +72,20 @@ class Frame:
         front = [*self.before, *prompt]
         if self.again is None:
             row = [*front, *ids, *self.after]
-            # As sentence-transformers: with a prompt that is not pooled, nothing in front of it is.
-            return Row(row, len(front), (0 if self.prompt or not prompt else len(front), len(row)))
+            return Row(row, len(front), (0, len(row)), self.prompt)
         content = len(front) + len(ids) + len(self.again)
         row = [*front, *ids, *self.again, *ids, *self.after]
         return Row(row, content, (content, content + len(ids)))
 
 
-def frame(tokenizer: Any, kind: FrameKind | None, *, prompt: bool, mode: str) -> Frame:
+def frame(tokenizer: Any, kind: FrameKind | None, *, prompt: str = "", mode: str) -> Frame:
     """Read what a tokenizer puts around a text, with the words of a decoder's frame.
 
     Args:
         tokenizer: A transformers tokenizer.
         kind: "echo" reads every window twice and pools the second reading (Springer et al. 2024); "one_word"
             asks for the text in one word (PromptEOL, Jiang et al. 2023), to be pooled at the last token.
-        prompt: Whether the prompt's states are pooled.
+        prompt: The prompt in front of every text.
         mode: How the model pools.
 
     Raises:
@@ -92,7 +93,7 @@ def frame(tokenizer: Any, kind: FrameKind | None, *, prompt: bool, mode: str) ->
     """
     before, after = around(tokenizer)
     if kind is None:
-        return Frame(before, after, prompt=prompt)
+        return Frame(before, after, prompt=_counted(tokenizer, prompt))
     if kind == "echo":
         return Frame(before, after, again=tuple(_ids(tokenizer, "\n")))
     if kind == "one_word":
@@ -107,7 +108,7 @@ def frame(tokenizer: Any, kind: FrameKind | None, *, prompt: bool, mode: str) ->
                 "The words of the frame one_word have no token in this vocabulary.", "use a model that knows English"
             )
         # Nothing behind the open quote: the state there is the one that names the word.
-        return Frame((*before, *opening), tuple(closing), prompt=prompt)
+        return Frame((*before, *opening), tuple(closing))
     raise EncodeError(f"There is no frame named {kind!r}.", "use echo or one_word")
 
 
@@ -214,6 +215,13 @@ class _Offsets(Sequence[Span]):
     def __getitem__(self, token: Any) -> Any:
         start, end = self.encoding.token_to_chars(self.first + token)
         return max(start - self.shift, 0), max(end - self.shift, 0)
+
+
+def _counted(tokenizer: Any, prompt: str) -> int:
+    # As sentence-transformers: the prompt alone is tokenised, and a special token behind it does not count.
+    before, after = around(tokenizer)
+    ids = [*before, *_ids(tokenizer, prompt), *after] if prompt else []
+    return len(ids) - (ids[-1] in tokenizer.all_special_ids) if ids else 0
 
 
 def _prompt_tokens(tokenizer: Any, encoding: Any, prompt: str, ids: list[int]) -> int:

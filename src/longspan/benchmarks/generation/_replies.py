@@ -12,7 +12,15 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE
 def first_integer(reply: str) -> int | None:
     """The first run of digits in a reply, None where there is none (Mohtashami & Jaggi 2023; Pal et al. 2023)."""
     found = _INTEGER.search(reply)
-    return int(found[0]) if found else None
+    return integer(found[0]) if found else None
+
+
+def integer(digits: str) -> int | None:
+    """The number of a run of digits, with a sign or without; None for one longer than Python reads (4,300 digits)."""
+    try:
+        return int(digits)
+    except ValueError:
+        return None
 
 
 def string_match_all(answers: Sequence[str], reply: str) -> float:

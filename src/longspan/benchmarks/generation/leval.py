@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from longspan.benchmarks.collection import NaturalCollection, Order
 from longspan.benchmarks.files import bad_line, text_of, write_lines
+from longspan.benchmarks.generation._replies import integer
 from longspan.benchmarks.rows import find, hub_rows, numbered, rows_of
 from longspan.benchmarks.tasks import Question
 from longspan.benchmarks.text_metrics import first_line, rouge_mean, token_f1
@@ -50,6 +51,8 @@ _ROUGE = (
     "tv_show_summ",
 )
 TASKS = (*_CLOSED, *_F1, *_ROUGE)
+_ANSWER = re.compile(r"[Tt]he answer is")
+_FIGURE = re.compile(r"-?\d[\d,]*")
 _LAYOUT = "<task>.jsonl: input, instructions, outputs (also in Closed-ended-tasks and Open-ended-tasks)"
 _HOW = {
     **dict.fromkeys(_LETTERS, ("Answer with the letters of all right options and nothing else.", 32)),
@@ -149,8 +152,16 @@ def _letters(text: str, several: bool) -> str:
 
 def _number(text: str) -> int | None:
     """The number after "The answer is", else the last one, without decimals, as published."""
-    said = re.findall(r"[Tt]he answer is\D*?(-?\d[\d,]*)", text) or re.findall(r"(?<![\d.])-?\d[\d,]*", text)
-    return int(said[-1].replace(",", "")) if said else None
+    said = _said(text) or next(iter(re.findall(r"(?<![\d.])-?\d[\d,]*", text)[-1:]), None)
+    return integer(said.replace(",", "")) if said else None
+
+
+def _said(text: str) -> str | None:
+    """The last number that is the first one behind "The answer is"."""
+    last, at = None, 0
+    while (found := _ANSWER.search(text, at)) and (number := _FIGURE.search(text, found.end())):
+        last, at = number[0], number.end()
+    return last
 
 
 def _judgements(text: str) -> tuple[str, str]:

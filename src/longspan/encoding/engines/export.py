@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from longspan import __version__
 from longspan.encoding.engines.torch_ import depends_on_batch
-from longspan.encoding.engines.twin import pad_token, twin
+from longspan.encoding.engines.twin import pad_token, special_ids, twin
 from longspan.errors import EncodeError
 from longspan.identity import identity
 from longspan.seams import anatomy
@@ -61,7 +61,7 @@ class Traceable(nn.Module):
         with contextlib.suppress(ValueError, ImportError):
             model.set_attn_implementation(attention)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
         """The transformer's states."""
         states: Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         return states
@@ -112,7 +112,7 @@ def to_onnx(module: Traceable, path: Path) -> None:
 
 
 def prove(module: Traceable, model: Any, states: Callable[[Tensor, Tensor], Tensor]) -> None:
-    """Compare exported states with the model's, token by token, on both sides of the trained window.
+    """Compare exported states with the model's for each row alone, token by token, on both sides of the window.
 
     Args:
         module: What was exported.
@@ -123,15 +123,17 @@ def prove(module: Traceable, model: Any, states: Callable[[Tensor, Tensor], Tens
         EncodeError: They are not the same.
     """
     vocabulary = anatomy.text_config(module.model).vocab_size
-    generator, pad = torch.Generator().manual_seed(0), pad_token(model)
+    generator, pad, special = torch.Generator().manual_seed(0), pad_token(model), torch.tensor(special_ids(model))
     for length in lengths_to_compare(module.model):
         ids = torch.randint(vocabulary, (2, length), generator=generator)
-        ids = ids.where(ids != pad, (pad + 1) % vocabulary)
+        held = special[: length // 4]  # a text may hold any of them
+        ids[0, 1 : 2 * len(held) : 2], ids[1, : len(held)] = held, held
         mask = torch.ones_like(ids)
         mask[1, length // 2 + 1 :] = 0
         ids = ids.where(mask.bool(), pad)
         with torch.inference_mode():
-            expected, found = module(ids, mask)[mask.bool()], states(ids, mask)[mask.bool()]
+            expected = torch.cat([module(own[None, seen], None)[0] for own, seen in zip(ids, mask.bool(), strict=True)])
+            found = states(ids, mask)[mask.bool()]
         cosine = float(torch.cosine_similarity(expected, found, dim=-1).min())
         if not cosine >= _LEAST:
             raise EncodeError(

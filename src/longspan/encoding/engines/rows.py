@@ -34,10 +34,21 @@ def pad(rows: Rows, token: int) -> tuple[Tensor, Tensor]:
     return ids, (torch.arange(max(lengths)) < torch.tensor(lengths).unsqueeze(1)).long()
 
 
-def side_by_side(rows: Rows) -> tuple[Tensor, Tensor]:
-    """Ids and positions of all rows in one, int64 ``[1, tokens]``; positions start again with each row."""
+def side_by_side(rows: Rows, padding: int | None = None) -> tuple[Tensor, Tensor]:
+    """Ids and positions of all rows in one, int64 ``[1, tokens]``; positions start again with each row.
+
+    Args:
+        rows: Token ids.
+        padding: Row of the position table in front of position 0, for models that give it to every token of that
+            id, also within a text, and count only the others (the RoBERTa family); None for positions from 0.
+    """
     ids = torch.tensor([token for row in rows for token in row], dtype=torch.long)
     positions = torch.cat([torch.arange(len(row)) for row in rows])
+    if padding is not None:
+        positions += padding + 1
+        if bool((ids == padding).any()):
+            counted = [(own != padding).long() for own in torch.split(ids, [len(row) for row in rows])]
+            positions = torch.cat([padding + own.cumsum(0) * own for own in counted])
     return ids.unsqueeze(0), positions.unsqueeze(0)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from longspan.encoding.engines.rows import Rows, apart, lengths_of, pad, side_by_side
-from longspan.encoding.engines.twin import pad_token, sharpen, twin
+from longspan.encoding.engines.twin import pad_token, sharpen, special_ids, twin
 from longspan.errors import LongspanError
 from longspan.seams import anatomy, packing
 
@@ -22,6 +22,9 @@ _TOLERANCE = 1e-5
 
 _COARSE = 5e-2
 """The same for the half types, whose sums differ by their order."""
+
+_SHORT, _SPECIAL = 3, 12
+"""Rows of a probe that any model has room for, and special ids that it tries."""
 
 
 class TorchEngine:
@@ -37,7 +40,8 @@ class TorchEngine:
         layers: First layers to use, None for all.
 
     Attributes:
-        packs: Whether rows run side by side, all linear layers over exactly the real tokens.
+        packs: Whether rows run side by side, all linear layers over exactly the real tokens. Where they do not, and
+            padding changes a row's states too, only rows of one length run together.
     """
 
     def __init__(self, model: Any, dtype: str | None = None, layers: int | None = None) -> None:
@@ -54,7 +58,10 @@ class TorchEngine:
             name.endswith("token_type_embeddings") for name, _ in self._twin.named_modules()
         )
         self._alone = depends_on_batch(self._twin.config)
-        self.packs = "position_ids" in taken and not self._alone and self._try_packing(inner, kind)
+        rows = _probe(model)
+        self.packs = "position_ids" in taken and not self._alone and self._try_packing(inner, kind, rows)
+        if not (self.packs or self._alone):
+            self._alone = not self._pads(rows[:_SHORT])
         if kind != own.dtype:
             self._twin = twin(self._twin, share=False).to(kind)
 
@@ -75,8 +82,8 @@ class TorchEngine:
             return apart(flat, counts, places)
 
     def _packed(self, model: Any, rows: Rows, lengths: list[int]) -> Tensor:
-        ids, positions = side_by_side(rows)
-        arguments = {"position_ids": positions + self._offset, packing.KEYWORD: lengths}
+        ids, positions = side_by_side(rows, self._padding)
+        arguments = {"position_ids": positions, packing.KEYWORD: lengths}
         if self._typed:
             arguments["token_type_ids"] = torch.zeros_like(ids)  # its own end at its window
         return self._run(model, ids, arguments)[0]
@@ -96,49 +103,73 @@ class TorchEngine:
         return states
 
     @property
-    def _offset(self) -> int:
+    def _padding(self) -> int | None:
         # OPT adds its offset itself; only the RoBERTa family's is a row of the table that callers count.
         slot = anatomy.position_table(self._twin)
-        return anatomy.pad_offset(slot.module) if slot and slot.module.padding_idx is not None else 0
+        return slot.module.padding_idx if slot else None
 
-    def _try_packing(self, inner: Any, kind: torch.dtype) -> bool:
+    def _try_packing(self, inner: Any, kind: torch.dtype, rows: Rows) -> bool:
         plan = getattr(getattr(inner.base_model, anatomy.APPLIED, None), "plan", None)
         if plan is not None and (plan.rewires_positions or plan.scale_home == "attention"):
             return False
         if "forward" in inner.base_model.__dict__ or inner.config._attn_implementation not in ("sdpa", "eager"):
             return False
         packed = twin(self._twin)
-        rows = _probe(packed, self._pad, plan)
         try:
             packing.apply(packed)
             own = next(inner.parameters()).dtype
             sharpen(packed, prepack=own == kind == torch.float32 and self.device.type == "cpu")
             with torch.inference_mode():
-                expected = self._padded(self._twin, rows).float()
-                found = self._packed(packed, rows, [len(row) for row in rows]).float()
+                found = self._packed(packed, rows, [len(row) for row in rows])
+                if not self._is_each_alone(found, rows):
+                    return False
         except _CANNOT:
-            return False
-        limit = (_TOLERANCE if own == torch.float32 else _COARSE) * float(expected.abs().max())
-        if not bool((found - expected).abs().max() <= limit):
             return False
         self._twin = packed
         return True
 
+    def _pads(self, rows: Rows) -> bool:
+        """Whether padding leaves a row's states as they are."""
+        try:
+            with torch.inference_mode():
+                return self._is_each_alone(self._padded(self._twin, rows), rows)
+        except _CANNOT:
+            return False
 
-def _probe(model: Any, pad: int, plan: Any) -> list[list[int]]:
-    """Random rows: short ones, one longer than a band of attention, one beyond a short trained window."""
-    text, slot = anatomy.text_config(model), anatomy.position_table(model)
+    def _is_each_alone(self, found: Tensor, rows: Rows) -> bool:
+        """Whether states ``[tokens, width]`` are those of each row read alone."""
+        expected = torch.cat([self._padded(self._twin, [row]) for row in rows])
+        tolerance = _COARSE if expected.dtype in (torch.bfloat16, torch.float16) else _TOLERANCE
+        expected, found = expected.float(), found.float()
+        return bool((found - expected).abs().max() <= tolerance * float(expected.abs().max()))
+
+
+def _probe(model: Any) -> list[list[int]]:
+    """Rows to try a way of computing on.
+
+    One has special tokens, two are short, one is longer than a band of attention, one beyond a short trained window.
+
+    Args:
+        model: A SentenceTransformer or a transformers model.
+    """
+    inner = anatomy.transformer(model)
+    text, slot = anatomy.text_config(inner), anatomy.position_table(inner)
+    plan = getattr(getattr(inner.base_model, anatomy.APPLIED, None), "plan", None)
     room = slot.module.num_embeddings - anatomy.pad_offset(slot.module) if slot else 1 << 20
     band = getattr(text, "sliding_window", None) or getattr(text, "local_attention", None) or 0
-    lengths = {3, 17, 40, min(2 * band + 9, 1024) if isinstance(band, int) and band else 40}
+    lengths = [3, 17, 40, min(2 * band + 9, 1024) if isinstance(band, int) and band else 40]
     if plan is not None and plan.length > plan.geometry.window <= 1024:
-        lengths.add(min(plan.geometry.window + 37, plan.length))
-    generator = torch.Generator().manual_seed(0)
-    rows = []
-    for length in sorted({min(length, room) for length in lengths}):
+        lengths.append(min(plan.geometry.window + 37, plan.length))
+    generator, pad = torch.Generator().manual_seed(0), pad_token(model)
+
+    def draw(length: int) -> list[int]:
         ids = torch.randint(text.vocab_size, (length,), generator=generator)
-        rows.append(ids.where(ids != pad, (pad + 1) % text.vocab_size).tolist())
-    return rows
+        found: list[int] = ids.where(ids != pad, (pad + 1) % text.vocab_size).tolist()
+        return found
+
+    # A text may hold any of them, and a model may tell positions or factors by them.
+    mixed = [token for special in (pad, *special_ids(model)[:_SPECIAL]) for token in (special, *draw(1), special)]
+    return [mixed[:room], *(draw(min(length, room)) for length in lengths)]
 
 
 def depends_on_batch(config: Any) -> bool:

@@ -60,6 +60,14 @@ def pad_token(model: Any) -> int:
     return int(found or 0)
 
 
+def special_ids(model: Any) -> list[int]:
+    """The ids that the tokenizer or the configuration give a meaning of their own, within the vocabulary."""
+    config = anatomy.text_config(anatomy.transformer(model))
+    known = [value for name, value in vars(config).items() if name.endswith("_token_id")]
+    known += getattr(getattr(model, "tokenizer", None), "all_special_ids", None) or []
+    return sorted({i for i in known if isinstance(i, int) and 0 <= i < config.vocab_size})
+
+
 def sharpen(model: nn.Module, *, prepack: bool) -> None:
     """Make a twin faster and no less exact; for inference only.
 

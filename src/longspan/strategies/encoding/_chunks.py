@@ -14,9 +14,10 @@ from longspan.texts import blank
 Chunks = Literal["tokens", "sentences", "headings", "spans"]
 
 _SIZES = {"tokens": 128, "sentences": 5}
-# A mark, what closes it, and a gap; the marks of Chinese and Japanese need no gap.
+# Marks, what closes them, and a gap; the marks of Chinese and Japanese need no gap. A run of marks is tried from its
+# first one only: where no gap follows it, none follows its rest, and to try each would take the square of its length.
 # ruff: noqa: RUF001
-_SENTENCE_END = re.compile(r"(?:[.!?]+[\"'”’)\]]*(?=\s)|[。！？]+[」』”’]*|\n\s*\n)\s*")
+_SENTENCE_END = re.compile(r"(?:(?<![.!?])[.!?]+[\"'”’)\]]*(?=\s)|[。！？]+[」』”’]*|\n\s*\n)\s*")
 _HEADING = re.compile(r"^ {0,3}(?:#{1,6}(?:\s|$)|(?P<fence>```|~~~))", re.MULTILINE)
 
 
