@@ -143,6 +143,11 @@ def test_an_item_that_is_no_text_is_named_by_its_place(model: Any, bad: Any) -> 
     assert np.array_equal(kept.vectors, encode(model, TEXTS[:2]).vectors)
 
 
+def test_what_becomes_of_errors_is_one_of_two(model: Any) -> None:
+    with pytest.raises(EncodeError, match="There is no on_error='ignore'"):
+        encode(model, ["", TEXTS[0]], on_error="ignore")
+
+
 def test_the_places_of_all_texts_that_cannot_be_encoded_are_told(model: Any) -> None:
     with pytest.raises(EncodeError, match=r"Text 1: .* \(3 of 4 texts cannot be encoded; the others are 2, 3\)"):
         encode(model, [TEXTS[0], None, "", 3])
