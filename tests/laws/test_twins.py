@@ -27,6 +27,7 @@ from longspan.twin import twin
 from tests.laws.cases import LONG
 from tests.models import build, states, tokens
 from tests.pipelines import WORDS, pipeline
+from tests.tokenizers import Slow
 
 METHODS = {
     "bert": "tile + temperature(tau=0.6)",
@@ -254,6 +255,15 @@ def test_a_twin_and_its_engine_are_made_once(model: Any, options: Any, monkeypat
         from longspan import restore
 
         restore(model)
+
+
+def test_a_slow_tokenizer_is_left_alone_too(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Slow()
+    monkeypatch.setattr(model[0], "processor", slow)
+    before = {name: repr(value) for name, value in vars(slow).items()}
+    found = encode(model, ["ba co " * 40, "ba"], "extend(to=128)")
+    assert found.used == found.given == [80, 1]
+    assert {name: repr(value) for name, value in vars(slow).items()} == before
 
 
 @pytest.fixture

@@ -143,6 +143,11 @@ def test_an_item_that_is_no_text_is_named_by_its_place(model: Any, bad: Any) -> 
     assert np.array_equal(kept.vectors, encode(model, TEXTS[:2]).vectors)
 
 
+def test_what_becomes_of_errors_is_one_of_two(model: Any) -> None:
+    with pytest.raises(EncodeError, match="There is no on_error='ignore'"):
+        encode(model, ["", TEXTS[0]], on_error="ignore")
+
+
 def test_the_places_of_all_texts_that_cannot_be_encoded_are_told(model: Any) -> None:
     with pytest.raises(EncodeError, match=r"Text 1: .* \(3 of 4 texts cannot be encoded; the others are 2, 3\)"):
         encode(model, [TEXTS[0], None, "", 3])
@@ -150,7 +155,7 @@ def test_the_places_of_all_texts_that_cannot_be_encoded_are_told(model: Any) -> 
         encode(model, [""] * 30)
 
 
-@pytest.mark.parametrize("name", HOLDERS.keys() - {"an array of str", "a dict's keys", "a column of datasets"})
+@pytest.mark.parametrize("name", sorted(HOLDERS.keys() - {"an array of str", "a dict's keys", "a column of datasets"}))
 def test_spans_are_read_by_position_as_well(model: Any, name: str) -> None:
     texts, spans = [TEXTS[0], TEXTS[2]] * 2, [SPANS[0], SPANS[2]] * 2
     wanted = encode(model, texts[:3], "late(chunks='spans')", spans=spans[:3])

@@ -191,6 +191,8 @@ class Encoder:
         return window_of(self._reader(), self.strategy)
 
     def _run(self, texts: Iterable[Any], spans: Spans | None, on_error: OnError, progress: str) -> Encoded:
+        if on_error not in get_args(OnError):
+            raise EncodeError(f"There is no on_error={on_error!r}.", f"use {' or '.join(get_args(OnError))}")
         if stamp(self.model) != self._stamp:  # it was trained, edited, extended or moved since
             self._take()
         given = listed(texts)
