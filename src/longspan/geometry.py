@@ -13,6 +13,8 @@ Encoding = Literal["learned", "rope", "alibi", "relative", "none"]
 
 MAX_LENGTH = 2**24
 """Longest window and target [tokens]. The longest published is ten million (Llama 4)."""
+MAX_ROWS = 2**22
+"""Most rows of a position table that a plan makes; of 768 channels they are 12 GB."""
 MAX_FACTOR = 1024
 """Largest extension accepted; the largest published one is 512 (LongRoPE, 4k to 2048k)."""
 _MOST = {
