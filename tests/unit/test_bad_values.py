@@ -368,6 +368,27 @@ def test_a_card_is_read_as_text_and_never_from_elsewhere(tmp_path: Path) -> None
     assert original_card(snapshot) == "of the hub"
 
 
+def test_what_is_no_file_in_a_folder_of_texts_is_refused_not_waited_for_nor_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "a.jsonl")
+    with pytest.raises(EncodeError, match="is no file but a pipe"):
+        shards([tmp_path])
+    (tmp_path / "a.jsonl").unlink()
+    (tmp_path / "b.txt").write_text("one")
+    (tmp_path / "closed").mkdir()
+    listed = os.scandir
+
+    def scandir(path: Any) -> Any:
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(EncodeError, match="closed cannot be read: Permission denied"):
+        shards([tmp_path])
+
+
 # outputs
 
 
