@@ -15,6 +15,8 @@ SLIDING = ("sliding_attention", "chunked_attention", "window_attention", "hybrid
 """Types of layers that look at a band of tokens."""
 MAX_LENGTH = 2**24
 """Longest window and target [tokens]. The longest published is ten million (Llama 4)."""
+MAX_ROWS = 2**22
+"""Most rows of a position table that a plan makes; of 768 channels they are 12 GB."""
 MAX_FACTOR = 1024
 """Largest extension accepted; the largest published one is 512 (LongRoPE, 4k to 2048k)."""
 _MOST = {

@@ -101,7 +101,8 @@ def _read(model: Any, *, window: int | None, source: str, reads: int | None = No
             "give at most that many tokens",
         )
     heads, live = config.num_attention_heads, getattr(model.base_model, anatomy.APPLIED, None)
-    if length < 1 or heads < 1 or not isinstance(reads or length, int):
+    is_count = reads is None or (isinstance(reads, int) and not isinstance(reads, bool) and reads > 0)
+    if length < 1 or heads < 1 or not is_count:
         raise InspectError(
             f"{source!r} says window={length}, heads={heads}, max_seq_length={reads!r}.", "correct its configuration"
         )

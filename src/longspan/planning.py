@@ -16,7 +16,7 @@ from longspan.checks import check_methods, check_model
 from longspan.description import describe
 from longspan.errors import InspectError, PlanError, shown
 from longspan.families import Frequencies, Range, family_of, files_of
-from longspan.geometry import MAX_FACTOR, MAX_LENGTH, Geometry
+from longspan.geometry import MAX_FACTOR, MAX_LENGTH, MAX_ROWS, Geometry
 from longspan.values import is_number
 
 if TYPE_CHECKING:
@@ -299,8 +299,9 @@ def plan(geometry: Geometry, methods: Methods = None, length: int = 0) -> Plan:
             f"The target of {length} tokens is {length / geometry.window:g} times the window of {geometry.window}.",
             f"ask for at most {MAX_FACTOR * geometry.window}",
         )
-    if length > MAX_LENGTH:
-        raise PlanError(f"A target of {length} tokens is out of reach.", f"ask for at most {MAX_LENGTH}")
+    most, what = (MAX_ROWS, "rows") if geometry.encoding == "learned" else (MAX_LENGTH, "tokens")
+    if length > most:
+        raise PlanError(f"A target of {length} {what} is out of reach.", f"ask for at most {most}")
     made = Plan(geometry, _resolve(methods, geometry), length)
     check_model(geometry)
     check_methods(made)

@@ -78,7 +78,8 @@ def failures(target: Target, count: int, seed: int = 0, first: int = 0, at: Any 
         at: A shared number that tells which is being tried, should the process die of it.
     """
     found = []
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # a disk would be waited for
+    with tempfile.TemporaryDirectory(dir=memory) as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         make, check = target.prepare(Path(folder))
         for number in range(first, first + count):

@@ -200,13 +200,17 @@ def form_of(path: str) -> str:
 def _walk(folder: str, without: Sequence[str | Path]) -> Iterator[str]:
     outputs = [os.path.abspath(path) for path in without]
     beside = tuple(path + end for path in outputs for end in (".", os.sep))
-    for place, folders, names in os.walk(folder):
+    for place, folders, names in os.walk(folder, onerror=_unreadable):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             path = os.path.join(place, name)
             ours = os.path.abspath(path)
             if form_of(name) and not name.startswith(".") and ours not in outputs and not ours.startswith(beside):
                 yield path
+
+
+def _unreadable(error: OSError) -> None:
+    raise EncodeError(f"{error.filename} cannot be read: {error.strerror}.", "give a readable folder") from None
 
 
 def scan(path: str, place: int, columns: Columns, limits: Limits) -> Iterator[Piece]:
@@ -219,8 +223,10 @@ def scan(path: str, place: int, columns: Columns, limits: Limits) -> Iterator[Pi
         limits: How large a piece may be.
 
     Raises:
-        EncodeError: The file cannot be read to its end, or lacks a column.
+        EncodeError: The file cannot be read to its end, lacks a column, or is no file.
     """
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
+        raise EncodeError(f"{path} is no file but a pipe, a socket or a device.", "give files, which can be read twice")
     form = form_of(path)
     if form == "document":
         return scan_document(path, place)
