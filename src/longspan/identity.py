@@ -49,6 +49,8 @@ _NOT_OF_A_TOKENIZER = {
     *("deprecation_warnings", "backend", "files_loaded", "model_max_length", "model_input_names", "sp_model"),
     *("is_local", "_is_local", "padding_side", "_pad_token_type_id"),
 }
+_PLAIN = {bool, int, float, str}
+_NOTHING: frozenset[str] = frozenset()
 _PARTS = ("model", "normalizer", "pre_tokenizer", "post_processor", "decoder")
 
 
@@ -103,20 +105,23 @@ def stamp(model: Any) -> tuple[Any, ...]:
     found: list[Any] = [getattr(anatomy.transformer(model).base_model, anatomy.APPLIED, None)]
     configs: dict[int, Any] = {}
     for module in model.modules():
-        moving = _moving(module)
-        found += (type(module), *(len(vars(module)[kind]) for kind in _HOOKS))
-        for name, value in vars(module).copy().items():
-            if isinstance(value, (bool, int, float, str)):
+        held, moving = vars(module), _moving(module)
+        found += (type(module), *(len(held[kind]) for kind in _HOOKS))
+        for name, value in held.items():
+            if type(value) in _PLAIN:
                 if name not in _INTERNAL and "cache" not in name:
                     found.append(value)
             elif name == "config":
                 configs[id(value)] = value
-        found += [(one.data_ptr(), version(one)) for name, one in tensors(module).items() if name not in moving]
+        for kind in ("_parameters", "_buffers"):
+            for name, tensor in held[kind].items():
+                if tensor is not None and name not in moving:
+                    found += (tensor.data_ptr(), version(tensor))
     if anatomy.is_pipeline(model):
         found += [model.max_seq_length, str(model.prompts), len(model.tokenizer)]
         configs[id(model.tokenizer)] = model.tokenizer
     for config in configs.values():
-        found += [value for value in vars(config).values() if isinstance(value, (bool, int, float, str))]
+        found += [value for value in vars(config).values() if type(value) in _PLAIN]
     found += [(path, state_of(path)) for path in (found[0].plan.files if found[0] else ())]
     return tuple(found)
 
@@ -219,14 +224,14 @@ class _Look:
         return self.met[id(value)][1]
 
 
-def _moving(module: nn.Module) -> set[str]:
+def _moving(module: nn.Module) -> frozenset[str]:
     """Names of what a rotary module computes from its last input: transformers' types dynamic and longrope."""
     kinds = vars(module).get("rope_type")
     if kinds is None:
-        return set()
+        return _NOTHING
     named = kinds.items() if isinstance(kinds, dict) else [("", kinds)]
     prefixes = [f"{name}_" if name else "" for name, kind in named if "dynamic" in str(kind) or kind == "longrope"]
-    return {f"{prefix}{name}" for prefix in prefixes for name in ("inv_freq", "long_inv_freq")}
+    return frozenset(f"{prefix}{name}" for prefix in prefixes for name in ("inv_freq", "long_inv_freq"))
 
 
 def _unread(model: Any) -> nn.Module | None:
