@@ -70,7 +70,7 @@ def _failure(model: Any, journal: Journal, tokens: int, positions: Tensor | None
     given = {name: value for name, value in offered.items() if name in takes and value is not None}
     try:
         _forward(model, journal, ids, **given)
-    except LongspanError:
+    except (LongspanError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - whatever a model's own code does with a length that it does not know
         return (str(error).strip() or type(error).__name__).splitlines()[0]
