@@ -15,7 +15,7 @@ from longspan.inspection import inspect
 from longspan.outcomes import recall
 from longspan.planning import Methods, Plan, plan
 from longspan.seams import anatomy, frequencies, limits, positions, queries, rotation, scale, slopes, table, trial
-from longspan.seams.journal import Journal, own_configuration
+from longspan.seams.journal import Journal, keep_later_changes, own_configuration
 
 
 class _Applied:
@@ -209,11 +209,12 @@ def _apply(model: Any, made: Plan, *, stored: bool, attention: str | None = None
         had_key = getattr(anatomy.text_config(inner), engines.ENGINE_KEY, None) is not None
         applied = _Applied(made, had_key, None if stored else journal)
         journal.put(inner.base_model.__dict__, anatomy.APPLIED, applied)
-        own_configuration(inner, journal)
+        owned = own_configuration(inner, journal)
         _write(inner, journal, made, stored=stored, attention=attention)
         if not stored:
             limits.apply(model, journal, made.length)
             trial.beyond(inner, journal, made.geometry.window, made.length, counted=made.late)
+            keep_later_changes(owned, journal)
         return model
     except BaseException:
         journal.undo()
