@@ -15,7 +15,7 @@ from longspan.inspection import inspect
 from longspan.outcomes import recall
 from longspan.planning import Methods, Plan, plan
 from longspan.seams import anatomy, frequencies, limits, positions, queries, rotation, scale, slopes, table, trial
-from longspan.seams.journal import Journal, own_configuration
+from longspan.seams.journal import Journal, keep_later_changes, own_configuration
 from longspan.twin import twin
 
 
@@ -253,11 +253,12 @@ def _apply(model: Any, made: Plan, *, stored: bool, attention: str | None = None
         before = "" if stored else identity(model)
         applied = _Applied(made, had_key, journal=None if stored else journal)
         journal.put(inner.base_model.__dict__, anatomy.APPLIED, applied)
-        own_configuration(inner, journal)
+        owned = own_configuration(inner, journal)
         _write(inner, journal, made, stored=stored, attention=attention)
         if not stored:
             limits.apply(model, journal, made.length)
             trial.beyond(inner, journal, made.geometry.window, made.length, counted=made.late)
+            keep_later_changes(owned, journal)
             applied.digests = before, identity(model)
         return model
     except BaseException:

@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, Gemma3Conf
 import longspan
 from longspan import PlanError, SeamError, StorageError, extend, inspect, plan_of, restore
 from tests import models
-from tests.laws.cases import LONG, fresh
+from tests.laws.cases import LONG, every, fresh
 from tests.pipelines import WINDOW, WORDS, pipeline
 
 TO = 150
@@ -79,15 +79,7 @@ def test_a_stock_save_of_a_pipeline_loads_as_it_was(architecture: str, spec: str
         extend(stock, 2 * TO)
 
 
-DECODERS = [
-    ("llama", "self_extend"),
-    ("llama", "yarn + log_n"),
-    ("llama", "longrope(first=4)"),
-    ("gpt2", "tile + log_n"),
-]
-
-
-@pytest.mark.parametrize(("architecture", "spec"), DECODERS, ids="-".join)
+@every([("llama", "self_extend"), ("llama", "yarn + log_n"), ("llama", "longrope(first=4)"), ("gpt2", "tile + log_n")])
 def test_a_stock_save_of_a_language_model_loads_as_it_was(architecture: str, spec: str, tmp_path: Path) -> None:
     model = _causal(architecture)
     ids = models.tokens(2, LONG)
@@ -124,9 +116,7 @@ def test_the_checkpoints_of_a_trainer_carry_the_plan(tmp_path: Path) -> None:
         assert torch.equal(again(ids).logits, model.eval()(ids).logits)
 
 
-@pytest.mark.parametrize(
-    ("architecture", "spec"), [("bert", "grouped"), ("llama", "dca"), ("mpt", "alibi_interpolation")]
-)
+@every([("bert", "grouped"), ("llama", "dca"), ("mpt", "alibi_interpolation")])
 def test_after_restore_nothing_of_the_plan_is_saved(architecture: str, spec: str, tmp_path: Path) -> None:
     model = fresh(architecture)
     model.save_pretrained(tmp_path / "before")
@@ -160,13 +150,13 @@ def test_a_model_with_several_parts_keeps_the_plan_in_the_configuration_of_the_t
     sizes = {**vision, "image_size": 8, "patch_size": 4}
     config = Gemma3Config(text_config=models.ALL["gemma3_text"], vision_config=sizes, mm_tokens_per_image=1)
     model = Gemma3ForConditionalGeneration(config).eval()
-    before = model.config.to_json_string(use_diff=False)
+    before = config.text_config.to_json_string(use_diff=False)
     extend(model, LONG, "self_extend")
     assert model.config.text_config is model.model.language_model.config
     model.save_pretrained(tmp_path)
     assert inspect(tmp_path).extended == _json(plan_of(model))
     restore(model)
-    assert model.config.to_json_string(use_diff=False) == before
+    assert config.text_config.to_json_string(use_diff=False) == before
     assert model.config is config
 
 
@@ -182,3 +172,15 @@ def test_what_was_loaded_extended_says_that_it_cannot_be_restored(tmp_path: Path
     extend(_causal("llama"), LONG, "self_extend").save_pretrained(tmp_path)
     with pytest.raises(SeamError, match="nothing to take back"):
         restore(longspan.load(tmp_path))
+
+
+@every([("llama", "yarn"), ("llama", "self_extend"), ("bert", "tile")])
+def test_what_is_written_to_the_configuration_meanwhile_outlives_the_extension(architecture: str, spec: str) -> None:
+    model = fresh(architecture)
+    before = {**vars(model.config)}
+    extend(model, LONG, spec)
+    model.resize_token_embeddings(125)
+    model.config.problem_type = "regression"
+    restore(model)
+    assert {**before, "vocab_size": 125, "problem_type": "regression"} == vars(model.config)
+    assert len(models.states(model, torch.tensor([[124]]))) == 1

@@ -79,7 +79,11 @@ class Journal:
             inner.undo()
 
 
-def own_configuration(model: nn.Module, journal: Journal) -> None:
+Owned = list[tuple[Any, Any]]
+"""Configurations: the one that a model had, and its own."""
+
+
+def own_configuration(model: Any, journal: Journal) -> Owned:
     """Give a model a configuration of its own, which seams may write to; the undo is the object from before.
 
     Models are often built from one configuration object (``AutoModel.from_config(teacher.config)``), and what is
@@ -87,7 +91,24 @@ def own_configuration(model: nn.Module, journal: Journal) -> None:
     inner models have.
     """
     copies: dict[int, Any] = {}
+    owned: dict[int, tuple[Any, Any]] = {}
     for module in model.modules():
         config = module.__dict__.get("config")
-        if isinstance(config, PreTrainedConfig):
-            journal.put(module.__dict__, "config", copy.deepcopy(config, copies))
+        if isinstance(config, PreTrainedConfig) or (config is not None and config is model.config):
+            own = copy.deepcopy(config, copies)
+            owned[id(config)] = config, own
+            journal.put(module.__dict__, "config", own)
+    return list(owned.values())
+
+
+def keep_later_changes(owned: Owned, journal: Journal) -> None:
+    """Let what others write to the configurations from now on (``resize_token_embeddings``) outlive the undo."""
+    written = [dict(vars(own)) for _, own in owned]
+
+    def undo() -> None:
+        for (before, own), known in zip(owned, written, strict=True):
+            for name, value in vars(own).items():
+                if name not in known or known[name] is not value:
+                    before.__dict__[name] = value
+
+    journal.note(undo)
