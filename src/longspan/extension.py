@@ -162,7 +162,7 @@ def original_of(model: Any) -> str:
 
 
 def _applied(model: Any) -> Any:
-    return getattr(anatomy.transformer(model).base_model, anatomy.APPLIED, None)
+    return getattr(getattr(anatomy.transformer(model), "base_model", None), anatomy.APPLIED, None)
 
 
 def reapply(model: Any, made: Plan) -> None:

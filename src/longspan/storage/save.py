@@ -12,6 +12,7 @@ from longspan.errors import StorageError
 from longspan.extension import original_of, plan_of
 from longspan.promises import beyond_stock
 from longspan.seams import anatomy
+from longspan.storage import plain
 from longspan.storage.export import ENGINE_KEY, dual_chunk
 from longspan.storage.folder import check_target, renamed_when_whole, write_limits
 from longspan.storage.load import ORIGINAL
@@ -39,7 +40,8 @@ def save(model: Any, folder: str | Path, *, tokenizer: Any = None, original: str
         The folder.
 
     Raises:
-        StorageError: The model is not extended, the folder exists, or the disk is full.
+        StorageError: The model is not extended, the folder exists, the disk is full, or a checkpoint would not bring
+            all of the model back: an adapter, a parametrisation, a quantised or offloaded layer, a foreign hook.
 
     Warns:
         UserWarning: Stock tools do not apply all of the plan.
@@ -48,6 +50,7 @@ def save(model: Any, folder: str | Path, *, tokenizer: Any = None, original: str
     if made is None:
         raise StorageError("The model is not extended, so there is nothing to add to it.", "call extend first")
     check_target(target)
+    plain.check(model)
     inner = anatomy.transformer(model)
     needed = sum(p.numel() * p.element_size() for p in inner.parameters())
     told = {CONFIG_KEY: {**made.to_json(), ORIGINAL: original_of(model)}, ENGINE_KEY: dual_chunk(made)}
@@ -55,6 +58,7 @@ def save(model: Any, folder: str | Path, *, tokenizer: Any = None, original: str
     with renamed_when_whole(target, needed) as partial, _in_config(inner.config, told):
         if anatomy.is_pipeline(model):
             model.save(str(partial), create_model_card=False)
+            plain.check_written(model, partial)
         else:
             inner.save_pretrained(partial)
             if tokenizer is not None:
