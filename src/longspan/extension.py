@@ -226,7 +226,7 @@ def reapply(model: Any, made: Plan) -> None:
 
 
 def _applied(model: Any) -> _Applied | None:
-    found: _Applied | None = getattr(anatomy.transformer(model).base_model, anatomy.APPLIED, None)
+    found: _Applied | None = getattr(getattr(anatomy.transformer(model), "base_model", None), anatomy.APPLIED, None)
     return found
 
 

@@ -68,6 +68,12 @@ def read(model: Any, text: str) -> np.ndarray:
     return model.encode([text]).to_dense().numpy()
 
 
+def parallel(folder: Path) -> Any:
+    model = pipeline(folder)
+    model[0].model = torch.nn.DataParallel(model[0].model)
+    return model
+
+
 EXTENDED = {"SparseEncoder": sparse, "CrossEncoder": cross}
 REFUSED = {"Router": router, "StaticEmbedding": static, "MultiVectorEncoder": multi}
 
@@ -113,6 +119,13 @@ def test_what_is_not_one_transformer_is_refused_by_name_at_every_entry(kind: str
         (tmp_path / entry).mkdir()
         with pytest.raises(longspan.LongspanError, match=rf"{kind}[\s\S]*hint: "):
             enter(model, tmp_path / entry)
+
+
+def test_a_wrapped_transformer_is_refused_by_name(tmp_path: Path) -> None:
+    model = parallel(tmp_path)
+    for entry in ("inspect", "extend", "save", "encode", "convert"):
+        with pytest.raises(longspan.LongspanError, match=r"is inside a DataParallel[\s\S]*hint: "):
+            ENTRIES[entry](model, tmp_path)
 
 
 @pytest.mark.parametrize("kind", EXTENDED)

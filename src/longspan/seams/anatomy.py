@@ -66,6 +66,11 @@ def refusal(model: Any) -> tuple[str, str] | None:
             f"This {name} begins with {first}, not with one transformer.",
             "extend a pipeline that begins with a Transformer; or each route of a Router, before joining them",
         )
+    if not hasattr(model[0].auto_model, "config"):
+        return (
+            f"The transformer of this {name} is inside a {type(model[0].auto_model).__name__}.",
+            "take it out of that, and put it around the whole pipeline where it is needed",
+        )
     if pipeline_class(model) == "MultiVectorEncoder":
         return (
             f"A {name} makes a vector of every token, and cuts documents at a length of its own, whatever the window.",

@@ -12,6 +12,7 @@ from longspan.errors import StorageError
 from longspan.extension import original_of, plan_of, replaced_engine_key
 from longspan.promises import beyond_stock
 from longspan.seams import anatomy
+from longspan.storage import plain
 from longspan.storage.folder import check_target, renamed_when_whole, write_limits
 from longspan.storage.load import ORIGINAL
 from longspan.storage.model_card import model_card
@@ -36,7 +37,8 @@ def save(model: Any, folder: str | Path, *, tokenizer: Any = None, original: str
         The folder.
 
     Raises:
-        StorageError: The model is not extended as a whole, the folder exists, or the disk is full.
+        StorageError: The model is not extended as a whole, the folder exists, the disk is full, or a checkpoint would not bring
+            all of the model back: an adapter, a parametrisation, a quantised or offloaded layer, a foreign hook.
 
     Warns:
         UserWarning: Stock tools do not apply all of the plan.
@@ -45,6 +47,7 @@ def save(model: Any, folder: str | Path, *, tokenizer: Any = None, original: str
     if made is None:
         raise StorageError("The model is not extended, so there is nothing to add to it.", "call extend first")
     check_target(target)
+    plain.check(model)
     inner = anatomy.transformer(model)
     needed = sum(p.numel() * p.element_size() for p in inner.parameters())
     if not hasattr(anatomy.text_config(inner), anatomy.PLAN_KEY):
@@ -55,6 +58,7 @@ def save(model: Any, folder: str | Path, *, tokenizer: Any = None, original: str
     with renamed_when_whole(target, needed) as partial, _with_digest(model):
         if anatomy.is_pipeline(model):
             model.save(str(partial), create_model_card=False)
+            plain.check_written(model, partial)
         else:
             inner.save_pretrained(partial)
             if tokenizer is not None:
