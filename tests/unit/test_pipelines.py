@@ -212,3 +212,11 @@ def test_a_padding_token_within_a_text_keeps_the_positions_of_the_roberta_family
         with torch.no_grad():
             wanted = model(input_ids=torch.tensor([row])).last_hidden_state[0]
         torch.testing.assert_close(found[: len(row)], wanted, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("backend", ["onnx", "openvino"])
+def test_what_an_exporter_cannot_follow_is_told(backend: str, capsys: Any) -> None:
+    model = longspan.extend(build("modernbert", max_position_embeddings=WINDOW), to=128, method="longrope")
+    with pytest.raises(EncodeError, match=r"A ModernBertModel with these positions cannot be exported to \w+: .*"):
+        engine(model, backend)
+    assert not capsys.readouterr().out

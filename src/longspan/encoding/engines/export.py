@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib
+import io
 import os
 import tempfile
 import warnings
@@ -92,10 +93,28 @@ def example() -> tuple[Tensor, Tensor]:
     return torch.arange(5, 17).repeat(2, 1), mask
 
 
+@contextlib.contextmanager
+def exporting(module: Traceable, backend: str) -> Iterator[None]:
+    """Tell what an exporter does not follow in longspan's words, without the graph that it would print.
+
+    Raises:
+        EncodeError: The exporter failed.
+    """
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    except Exception as error:
+        told = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise EncodeError(
+            f"A {type(module.model).__name__} with these positions cannot be exported to {backend}: {told[:200]}",
+            'use backend="torch"',
+        ) from error
+
+
 def to_onnx(module: Traceable, path: Path) -> None:
     """Write an ONNX file with dynamic rows and tokens."""
     axes = {name: {0: "rows", 1: "tokens"} for name in (*INPUTS, OUTPUT)}
-    with torch.no_grad(), warnings.catch_warnings():
+    with exporting(module, "ONNX"), torch.no_grad(), warnings.catch_warnings():
         # The tracer warns of every shape that it reads, and that it is the older one; it is ten times as fast
         # as torch.export here, and ``prove`` tells when a trace was wrong.
         warnings.simplefilter("ignore")

@@ -46,7 +46,7 @@ class OpenVinoEngine:
         path = export.home(cache, self) / f"{export.fingerprint(model, layers)}.xml"
         if not path.exists():
             with export.placed(path) as made:
-                with _quiet():
+                with export.exporting(module, "OpenVINO"), _quiet():
                     converted = openvino.convert_model(module, example_input=export.example())
                     openvino.save_model(converted, str(made), compress_to_fp16=False)
                 self._load(openvino, openvino.Core().read_model(str(made)), "float32")
