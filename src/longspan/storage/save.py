@@ -38,7 +38,8 @@ def save(model: Any, folder: str | Path, *, tokenizer: Any = None, original: str
 
     Raises:
         StorageError: The model is not extended as a whole, the folder exists, the disk is full, or a checkpoint would
-            not bring all of the model back: an adapter, a parametrisation, a quantised or offloaded layer, a foreign hook.
+            not bring all of the model back: an adapter, a parametrisation, a quantised or offloaded layer, a foreign
+            hook.
 
     Warns:
         UserWarning: Stock tools do not apply all of the plan.
