@@ -147,7 +147,8 @@ ROOMS = {
     "planning": _NOUNS | {"checks", "description", "distances", "promises", ""},
     "drawing": _NOUNS | {"distances"},
     "outcomes": {"errors"},
-    "extension": _NOUNS | {"inspection", "planning", "seams", "outcomes"},
+    "engines": {"spec", "methods", "planning"},
+    "extension": _NOUNS | {"engines", "inspection", "planning", "seams", "outcomes"},
     "reading": {"errors"},
     "strategies": {"errors", "reading"},
     "encoding": _NOUNS | {"reading", "inspection", "planning", "extension", "seams", "sources"},
@@ -155,7 +156,7 @@ ROOMS = {
     "scale": {"errors", "logs", "encoding", "storage", "extension"},
     "benchmarks": {"errors"},
     "evaluation": _NOUNS | _VERBS | {"reading", "encoding", "benchmarks", "outcomes", "storage", ""},
-    "storage": _NOUNS | _VERBS | {"promises", "methods", ""},
+    "storage": _NOUNS | _VERBS | {"engines", "promises", ""},
     "training": {"errors", "encoding"},
     "conversion": _NOUNS | {"inspection", "seams", "encoding", "training", "storage"},
     "cli": _NOUNS
