@@ -125,45 +125,50 @@ def test_a_method_of_ones_own_works_unregistered(architecture: str) -> None:
 
 
 # Who may import whom: a room, and the rooms its files may name. What is imported for types only is free.
-_NOUNS = {"errors", "card", "registry", "spec", "geometry", "families"}
-_VERBS = {"sources", "seams", "inspection", "checks", "planning", "extension"}
+_NOUNS = {"errors", "values", "jsons", "disk", "card", "registry", "spec", "geometry", "families"}
+_VERBS = {"sources", "configs", "seams", "inspection", "identity", "checks", "planning", "extension"}
+_TEXTS = {"texts", "reading", "tokenizer", "twin"}
 ROOMS = {
     "": set(),
     "errors": set(),
+    "values": set(),
+    "jsons": set(),
+    "logs": set(),
+    "disk": {"errors"},
+    "contents": {"errors"},
     "card": {"errors"},
     "registry": {"errors", "card"},
-    "spec": {"errors", "card", "registry"},
-    "geometry": {"errors"},
+    "spec": {"errors", "values", "card", "registry"},
+    "geometry": {"errors", "values"},
+    "configs": {"errors", "geometry"},
     "families": {"errors", "geometry"},
-    "sources": {"errors"},
-    "methods": {"errors", "geometry", "families"},
+    "sources": {"errors", "jsons"},
+    "methods": {"errors", "disk", "geometry", "families"},
     "distances": {"families"},
     "attention": {"errors", "families"},
     "seams": {"errors", "geometry", "families", "attention", "distances"},
-    "inspection": {"errors", "geometry", "seams", "sources"},
+    "inspection": {"errors", "configs", "geometry", "seams", "sources"},
+    "identity": {"errors", "contents", "disk", "inspection", "seams"},
     "checks": _NOUNS,
     "description": {"spec", "promises"},
     "promises": set(),
     "planning": _NOUNS | {"checks", "description", "distances", "promises", ""},
     "drawing": _NOUNS | {"distances"},
-    "outcomes": {"errors"},
+    "outcomes": {"errors", "jsons", "disk"},
+    "engines": {"spec", "methods", "planning"},
+    "texts": {"errors"},
     "tokenizer": {"errors"},
     "twin": {"errors", "tokenizer"},
-    "extension": _NOUNS | {"inspection", "planning", "seams", "outcomes", "twin"},
-    "texts": {"errors"},
+    "extension": _NOUNS | {"engines", "identity", "inspection", "outcomes", "planning", "seams", "twin"},
     "reading": {"errors"},
     "strategies": {"errors", "texts", "reading"},
-    "encoding": _NOUNS
-    | {"texts", "reading", "inspection", "planning", "extension", "seams", "sources", "tokenizer", "twin"},
-    "logs": set(),
-    "scale": {"errors", "logs", "encoding", "storage", "extension"},
-    "benchmarks": {"errors"},
-    "evaluation": _NOUNS
-    | _VERBS
-    | {"texts", "reading", "encoding", "benchmarks", "outcomes", "storage", "tokenizer", ""},
-    "storage": _NOUNS | _VERBS | {"promises", "methods", "tokenizer", ""},
-    "training": {"errors", "encoding"},
-    "conversion": _NOUNS | {"texts", "inspection", "seams", "encoding", "training", "storage", "tokenizer", "twin"},
+    "storage": _NOUNS | _VERBS | {"engines", "logs", "promises", "tokenizer", ""},
+    "encoding": _NOUNS | _VERBS | _TEXTS | {"storage", ""},
+    "scale": {"errors", "jsons", "logs", "encoding", "storage", "extension"},
+    "benchmarks": {"errors", "disk", "jsons"},
+    "evaluation": _NOUNS | _VERBS | _TEXTS | {"encoding", "benchmarks", "outcomes", "storage", ""},
+    "training": {"errors", "jsons", "logs", "encoding", "storage"},
+    "conversion": _NOUNS | _VERBS | _TEXTS | {"logs", "encoding", "training", "storage"},
     "cli": _NOUNS
     | _VERBS
     | {
@@ -182,7 +187,7 @@ ROOMS = {
     },
 }
 HEAVY = {"torch", "transformers", "sentence_transformers", "numpy"}
-_PURE = {"errors", "card", "registry", "spec", "geometry", "texts", "reading"}
+_PURE = {"errors", "values", "jsons", "card", "registry", "spec", "geometry", "texts", "reading"}
 
 
 def _room(path: Path) -> str:

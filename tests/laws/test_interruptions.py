@@ -147,3 +147,21 @@ def test_a_block_that_is_interrupted_anywhere_ends_as_it_began(error: type[BaseE
         with suppress(error, LongspanError), interrupted(at, error):
             run()
         assert snapshot(model) == before, at
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_step_back_that_fails_does_not_keep_the_others(kind: str) -> None:
+    build, spec = KINDS[kind]
+    model = build()
+    before = snapshot(model)
+    extend(model, LONG, spec)
+    journal = getattr(model.base_model, anatomy.APPLIED).journal
+    steps = journal._steps
+
+    def fails() -> None:
+        raise OSError("no such step")
+
+    steps.insert(len(steps) // 2, fails)
+    with pytest.raises(OSError, match="no such step"):
+        restore(model)
+    assert snapshot(model) == before

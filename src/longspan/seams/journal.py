@@ -31,10 +31,23 @@ class Journal:
         self._steps.append(undo)
 
     def undo(self) -> None:
-        """Take everything back, the last change first."""
+        """Take everything back, the last change first.
+
+        A step that raises is made once more, since it may have been interrupted; what it raised comes at the end, when
+        all others are taken back.
+        """
+        raised: BaseException | None = None
+        tried: Undo | None = None
         while self._steps:
-            self._steps[-1]()
-            self._steps.pop()
+            step = self._steps[-1]
+            error = _error_of(step)
+            raised = raised or error
+            if error is not None and step is not tried:
+                tried = step
+            else:
+                self._steps.pop()
+        if raised is not None:
+            raise raised
 
     def put(self, place: dict[str, Any], name: str, value: object) -> None:
         """Write an entry of a dictionary."""
@@ -77,6 +90,14 @@ class Journal:
             yield inner
         finally:
             inner.undo()
+
+
+def _error_of(step: Undo) -> BaseException | None:
+    try:
+        step()
+    except BaseException as error:  # noqa: BLE001 - raised again when the other steps are made
+        return error
+    return None
 
 
 Owned = list[tuple[Any, Any]]
