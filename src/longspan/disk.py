@@ -1,14 +1,39 @@
-"""What a file is: its content, and a sign that it was written since."""
+"""Files: written whole or not at all; their content, and a sign that they were written since."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from longspan.errors import LongspanError
 
 _AT_ONCE = 1 << 20  # bytes
+
+
+@contextmanager
+def replaced(path: Path, kind: type[LongspanError]) -> Iterator[Path]:
+    """A file beside a path that takes its name at the end, and is gone after an error; folders are made.
+
+    Args:
+        path: What it will be called.
+        kind: The error to raise.
+
+    Raises:
+        LongspanError: It cannot be written.
+    """
+    half = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield half
+            half.replace(path)
+        finally:
+            half.unlink(missing_ok=True)
+    except OSError as error:
+        raise kind(f"{path} cannot be written: {error.strerror or error}.", "name another file") from None
 
 
 def digest_of(path: str | Path, kind: type[LongspanError]) -> str:

@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+from longspan.disk import replaced
 from longspan.errors import BenchmarkError
 from longspan.jsons import parse
-from longspan.writing import replaced
 
 
 def cache_folder() -> Path:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from torch import Tensor
 
 from longspan import spec
+from longspan.disk import replaced
 from longspan.drawing import curves, matrix
 from longspan.errors import LongspanError, PlanError, StorageError, require
 from longspan.families import ENCODINGS, family_of
 from longspan.geometry import Encoding, Geometry, Role
-from longspan.writing import replaced
 
 if TYPE_CHECKING:
     from longspan.planning import Plan

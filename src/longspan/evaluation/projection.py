@@ -8,8 +8,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from longspan.disk import replaced
 from longspan.errors import BenchmarkError, LongspanError, require
-from longspan.writing import replaced
 
 Method = Literal["pca", "tsne"]
 

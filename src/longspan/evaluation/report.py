@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from longspan.disk import replaced
 from longspan.errors import BenchmarkError, LongspanError
 from longspan.evaluation import figures, grids
 from longspan.evaluation.cells import Row, card_of, counts, fitted, lengths
 from longspan.evaluation.findings import Task, by_task, sentences, tradeoff
 from longspan.evaluation.score import DRIFT, Score, Who, latest, row_names, table, who
-from longspan.writing import replaced
 
 if TYPE_CHECKING:
     from markupsafe import Markup
