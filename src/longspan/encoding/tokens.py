@@ -92,7 +92,7 @@ def frame(tokenizer: Any, kind: FrameKind | None, *, prompt: str = "", mode: str
     start = next(i for i in range(len(full)) if full[i : i + len(bare)] == bare)
     before, after = full[:start], full[start + len(bare) :]
     if kind is None:
-        return Frame(tuple(before), tuple(after), prompt=_counted(tokenizer, prompt))
+        return Frame(tuple(before), tuple(after), prompt=_counted(tokenizer, prompt, before, after))
     if kind == "echo":
         return Frame(tuple(before), tuple(after), again=tuple(_ids(tokenizer, "\n", special=False)))
     if kind == "one_word":
@@ -182,10 +182,10 @@ class _Offsets(Sequence[Span]):
         return max(start - self.shift, 0), max(end - self.shift, 0)
 
 
-def _counted(tokenizer: Any, prompt: str) -> int:
-    # As sentence-transformers: the prompt alone is tokenised, and a special token behind it does not count.
-    ids = _ids(tokenizer, prompt, special=True) if prompt else []
-    return len(ids) - (ids[-1] in tokenizer.all_special_ids) if ids else 0
+def _counted(tokenizer: Any, prompt: str, before: Sequence[int], after: Sequence[int]) -> int:
+    # As sentence-transformers: the prompt alone is framed, and a special token at the end is not counted.
+    row = [*before, *_ids(tokenizer, prompt, special=False), *after] if prompt else []
+    return len(row) - (row[-1] in tokenizer.all_special_ids) if row else 0
 
 
 def _prompt_tokens(tokenizer: Any, encoding: Any, prompt: str, ids: list[int]) -> int:
