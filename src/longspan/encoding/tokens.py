@@ -93,7 +93,7 @@ def frame(tokenizer: Any, kind: FrameKind | None, *, prompt: str = "", mode: str
     """
     before, after = around(tokenizer)
     if kind is None:
-        return Frame(before, after, prompt=_counted(tokenizer, prompt))
+        return Frame(before, after, prompt=_counted(tokenizer, prompt, before, after))
     if kind == "echo":
         return Frame(before, after, again=tuple(_ids(tokenizer, "\n")))
     if kind == "one_word":
@@ -217,11 +217,10 @@ class _Offsets(Sequence[Span]):
         return max(start - self.shift, 0), max(end - self.shift, 0)
 
 
-def _counted(tokenizer: Any, prompt: str) -> int:
-    # As sentence-transformers: the prompt alone is tokenised, and a special token behind it does not count.
-    before, after = around(tokenizer)
-    ids = [*before, *_ids(tokenizer, prompt), *after] if prompt else []
-    return len(ids) - (ids[-1] in tokenizer.all_special_ids) if ids else 0
+def _counted(tokenizer: Any, prompt: str, before: Sequence[int], after: Sequence[int]) -> int:
+    # As sentence-transformers: the prompt alone is framed, and a special token at the end is not counted.
+    row = [*before, *_ids(tokenizer, prompt), *after] if prompt else []
+    return len(row) - (row[-1] in tokenizer.all_special_ids) if row else 0
 
 
 def _prompt_tokens(tokenizer: Any, encoding: Any, prompt: str, ids: list[int]) -> int:
