@@ -2,17 +2,57 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from longspan import registry, spec
-from longspan.errors import PlanError
+from longspan.errors import PlanError, shown
 from longspan.families import ENCODINGS, family_of
-from longspan.geometry import Geometry
+from longspan.geometry import MAX_FACTOR, MAX_LENGTH, MAX_ROWS, Geometry
+from longspan.values import is_number
 
 if TYPE_CHECKING:
     from longspan.planning import Plan
+
+
+def check_length(geometry: Geometry, length: Any) -> None:
+    """Refuse a target that is no count of tokens, or out of reach of any method.
+
+    Raises:
+        PlanError: It is.
+    """
+    if not isinstance(length, int) or not is_number(length):
+        raise PlanError(f"The target must be a whole number of tokens, not {shown(length)}.", "write to=4096")
+    if length < geometry.window:
+        raise PlanError(
+            f"The target of {length} tokens is below the trained window of {geometry.window}.",
+            f"ask for more than {geometry.window}; to read less, set the pipeline's max_seq_length",
+        )
+    if length > MAX_FACTOR * geometry.window:
+        raise PlanError(
+            f"The target of {length} tokens is {length / geometry.window:g} times the window of {geometry.window}.",
+            f"ask for at most {MAX_FACTOR * geometry.window}",
+        )
+    most, what = (MAX_ROWS, "rows") if geometry.encoding == "learned" else (MAX_LENGTH, "tokens")
+    if length > most:
+        raise PlanError(f"A target of {length} {what} is out of reach.", f"ask for at most {most}")
+
+
+SHAPE = ("architecture", "role", "layers", "heads", "head_dim", "hidden", "pad_offset")
+"""Facts that no extension changes."""
+
+
+def check_same(found: Geometry, planned: Geometry, facts: Sequence[str] = (*SHAPE, "encoding", "base")) -> None:
+    """Refuse a plan that was made for another model.
+
+    Raises:
+        PlanError: The models differ in one of the facts.
+    """
+    if wrong := [fact for fact in facts if getattr(found, fact) != getattr(planned, fact)]:
+        told = ", ".join(f"{fact} {getattr(found, fact)} instead of {getattr(planned, fact)}" for fact in wrong)
+        raise PlanError(f"The plan was made for another model: this one has {told}.", "plan for this model")
 
 
 def check_model(geometry: Geometry) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from longspan import engines, spec
+from longspan.checks import SHAPE, check_same
 from longspan.errors import PlanError, SeamError
-from longspan.geometry import Geometry
 from longspan.identity import identity
 from longspan.inspection import inspect
 from longspan.outcomes import recall
@@ -84,7 +84,7 @@ def extend(
     _check_plain(model)
     if isinstance(method, Plan):
         made = method
-        _check_same(inspect(model, window=made.geometry.window), made.geometry)
+        check_same(inspect(model, window=made.geometry.window), made.geometry)
     elif to is None:
         raise PlanError("No target length was given.", "pass to=4096")
     else:
@@ -221,7 +221,7 @@ def reapply(model: Any, made: Plan) -> None:
         PlanError: The plan was made for another model.
         SeamError: The plan cannot be written into this model.
     """
-    _check_same(inspect(model), made.geometry, _SHAPE)
+    check_same(inspect(model), made.geometry, SHAPE)
     _apply(model, made, stored=True)
 
 
@@ -233,16 +233,6 @@ def _applied(model: Any) -> _Applied | None:
 def _check_plain(model: Any) -> None:
     if _applied(model):
         raise PlanError("This model is already extended.", "call restore(model) first")
-
-
-_SHAPE = ("architecture", "role", "layers", "heads", "head_dim", "hidden", "pad_offset")
-"""Facts that no extension changes."""
-
-
-def _check_same(found: Geometry, planned: Geometry, facts: Sequence[str] = (*_SHAPE, "encoding", "base")) -> None:
-    if wrong := [fact for fact in facts if getattr(found, fact) != getattr(planned, fact)]:
-        told = ", ".join(f"{fact} {getattr(found, fact)} instead of {getattr(planned, fact)}" for fact in wrong)
-        raise PlanError(f"The plan was made for another model: this one has {told}.", "plan for this model")
 
 
 def _apply(model: Any, made: Plan, *, stored: bool, attention: str | None = None) -> Any:

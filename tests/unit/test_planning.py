@@ -10,9 +10,10 @@ import torch
 
 from longspan import PlanError, SpecError, plan
 from longspan.families import Frequencies
+from longspan.geometry import MAX_FACTOR
 from longspan.methods.frequencies.yarn import YaRN
 from longspan.methods.scales.log_n import LogN
-from longspan.planning import MAX_FACTOR, Plan
+from longspan.planning import Plan
 from tests.laws import cases
 
 ROPE = cases.rotary(window=2048)

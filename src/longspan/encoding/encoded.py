@@ -14,6 +14,8 @@ from longspan.encoding.tokens import Tokenised
 from longspan.errors import EncodeError
 from longspan.reading import Reading
 
+_NAMED = 10  # places of further texts that an error names
+
 
 @dataclass(frozen=True)
 class Encoded:
@@ -149,6 +151,17 @@ def remedy(model: str, tokens: int) -> str:
     """The command that extends a model so far that it reads so many tokens."""
     to = room_for(tokens)
     return f"extend to {to} with: longspan extend {model} --to {to} --out {Path(model).name}-{to}"
+
+
+def named(errors: dict[int, EncodeError], texts: int) -> EncodeError:
+    """One error for those of texts, by place: of the kind of the first, which it tells, with the places of all."""
+    places = sorted(errors)
+    first = errors[places[0]]
+    others = ""
+    if len(places) > 1:
+        told = ", ".join(map(str, places[1 : 1 + _NAMED])) + (", ..." if len(places) > 1 + _NAMED else "")
+        others = f" ({len(places)} of {texts} texts cannot be encoded; the others are {told})"
+    return type(first)(f"Text {places[0]}: {first.fact}{others}", f"{first.hint}; or pass on_error='keep'")
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

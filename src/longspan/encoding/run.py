@@ -13,7 +13,7 @@ from tqdm import tqdm
 from longspan import spec
 from longspan.disk import digest_of
 from longspan.encoding import batches, engines, pipeline, tokens
-from longspan.encoding.encoded import Encoded, collect, interleave, overflow, remedy, room_for
+from longspan.encoding.encoded import Encoded, collect, interleave, named, overflow, remedy, room_for
 from longspan.encoding.forward import vectors
 from longspan.encoding.pooling import Head
 from longspan.encoding.strategy import as_strategy, chunked, window_of
@@ -30,8 +30,6 @@ from longspan.texts import listed, spans_of
 OnOverflow = Literal["error", "warn", "truncate", "chunk", "extend"]
 OnError = Literal["raise", "keep"]
 Spans = Iterable[Iterable[Span] | None]
-
-_NAMED = 10  # places of further texts that an error names
 
 
 def encode(
@@ -197,19 +195,10 @@ class Encoder:
             self._take()
         given = listed(texts)
         known = spans_of(spans, len(given))
-        errors = {place: error for place, text in enumerate(given) if (error := tokens.refusal(text))}
-        errors |= {
-            place: one for place, one in enumerate(known) if isinstance(one, EncodeError) and place not in errors
-        }
-        fine = [place for place in range(len(given)) if place not in errors]
-        found = tokens.tokenise(
-            self.model.tokenizer, [given[place] for place in fine], self.prompt, [known[place] for place in fine]
-        )
-        tokenised = {place: one for place, one in zip(fine, found, strict=True) if isinstance(one, Tokenised)}
-        errors |= {place: one for place, one in zip(fine, found, strict=True) if isinstance(one, EncodeError)}
+        tokenised, errors = tokens.told_apart(self.model.tokenizer, given, self.prompt, known)
         readings = self._read(tokenised, errors)
         if errors and on_error == "raise":
-            raise _named(errors, len(given))
+            raise named(errors, len(given))
         long = [place for place, reading in readings.items() if reading.used < tokenised[place].text.tokens]
         longest = max((len(tokenised[place].ids) for place in long), default=0)
         if long and self.on_overflow in ("error", "warn"):
@@ -308,14 +297,3 @@ class Encoder:
         if self._what["dims"] is None:
             found = [one[:, : self._cut] for one in found]
         return collect(count, tokenised, readings, found, errors, self.dimension)
-
-
-def _named(errors: dict[int, EncodeError], texts: int) -> EncodeError:
-    """One error for those of texts: of the kind of the first, which it tells, with the places of all."""
-    places = sorted(errors)
-    first = errors[places[0]]
-    others = ""
-    if len(places) > 1:
-        told = ", ".join(map(str, places[1 : 1 + _NAMED])) + (", ..." if len(places) > 1 + _NAMED else "")
-        others = f" ({len(places)} of {texts} texts cannot be encoded; the others are {told})"
-    return type(first)(f"Text {places[0]}: {first.fact}{others}", f"{first.hint}; or pass on_error='keep'")

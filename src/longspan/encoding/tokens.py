@@ -151,6 +151,29 @@ class Tokenised(NamedTuple):
     prompt: list[int]
 
 
+def told_apart(
+    tokenizer: Any, texts: Sequence[Any], prompt: str, spans: Sequence[Sequence[Span] | EncodeError | None]
+) -> tuple[dict[int, Tokenised], dict[int, EncodeError]]:
+    """Tokenise what can be read; by place, the texts that strategies see, and why the others cannot be read."""
+    fine: dict[int, tuple[str, Sequence[Span] | None]] = {}
+    errors: dict[int, EncodeError] = {}
+    for place, (text, given) in enumerate(zip(texts, spans, strict=True)):
+        if error := refusal(text):
+            errors[place] = error
+        elif isinstance(given, EncodeError):
+            errors[place] = given
+        else:
+            fine[place] = text, given
+    found = tokenise(tokenizer, [text for text, _ in fine.values()], prompt, [given for _, given in fine.values()])
+    read: dict[int, Tokenised] = {}
+    for place, one in zip(fine, found, strict=True):
+        if isinstance(one, EncodeError):
+            errors[place] = one
+        else:
+            read[place] = one
+    return read, errors
+
+
 def tokenise(
     tokenizer: Any, texts: Sequence[str], prompt: str, spans: Sequence[Sequence[Span] | None]
 ) -> list[Tokenised | EncodeError]:

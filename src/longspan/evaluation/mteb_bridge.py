@@ -20,7 +20,7 @@ from longspan.encoding.strategy import as_strategy
 from longspan.errors import BenchmarkError
 from longspan.evaluation.cache import VectorCache
 from longspan.evaluation.measurement import model_facts, planned
-from longspan.evaluation.mteb_tasks import earlier, require_mteb, task_of
+from longspan.evaluation.mteb_tasks import earlier, in_a_name, name_of, require_mteb, task_of, texts_of
 from longspan.evaluation.run import collect
 from longspan.evaluation.search import Dense
 from longspan.extension import plan_of
@@ -151,7 +151,7 @@ class MtebEncoder:
 
     def index(self, corpus: Any, *, task_metadata: Any, num_proc: int | None = None, **kwargs: Any) -> None:
         """Keep the documents; they are encoded when they are asked for."""
-        self._corpus = list(corpus["id"]), _texts(corpus, task_metadata, "document", num_proc)
+        self._corpus = list(corpus["id"]), texts_of(corpus, task_metadata, "document", num_proc)
 
     def search(
         self,
@@ -173,7 +173,7 @@ class MtebEncoder:
             num_proc: Processes that prepare the texts.
             **kwargs: Unused.
         """
-        asked = dict(zip(queries["id"], _texts(queries, task_metadata, "query", num_proc), strict=True))
+        asked = dict(zip(queries["id"], texts_of(queries, task_metadata, "query", num_proc), strict=True))
         best: dict[str, list[tuple[float, str]]] = {query: [] for query in asked}
         names, texts = self._corpus
         self._take()
@@ -201,10 +201,10 @@ class MtebEncoder:
 
         made = plan_of(self._reader)
         facts = model_facts(self.model, encoder.engine)
-        base = name or _name(facts["model"])
+        base = name or name_of(facts["model"])
         reading = self._dense.facts["strategy"]
         method = f"{spec.short(made.methods) or 'none'} x{made.factor:g}" if made else ""
-        parts = [base, _plain(method), "" if reading == "extend" else _plain(reading), str(encoder.window)]
+        parts = [base, in_a_name(method), "" if reading == "extend" else in_a_name(reading), str(encoder.window)]
         told = {key: value for key, value in encoder.describe().items() if key not in ("model", "revision", "versions")}
         told |= {"window": encoder.window, "device": encoder.head.device.type, "longspan": __version__}
         digest = hashlib.sha256(repr(sorted(told.items())).encode()).hexdigest()[:12]
@@ -286,27 +286,5 @@ def write_mteb(
     return [results.get_task_result_path(task.metadata.name, meta) for task in tasks]
 
 
-def _texts(rows: Any, task_metadata: Any, kind: str, num_proc: int | None) -> list[str]:
-    """Texts as mteb's own encoders read them: a title before a document, an instruction behind a query."""
-    from mteb._create_dataloaders import create_dataloader
-    from mteb.types import PromptType
-
-    batches = create_dataloader(
-        rows, task_metadata=task_metadata, prompt_type=PromptType(kind), batch_size=256, num_proc=num_proc
-    )
-    return [text for batch in batches for text in batch["text"]]
-
-
 def _unit(vectors: Any) -> np.ndarray:
     return unit(np.atleast_2d(np.asarray(vectors, dtype=np.float32)))
-
-
-def _name(source: str) -> str:
-    """A hub id as it is, a folder's own name under "local"."""
-    hub = re.fullmatch(r"[\w.-]+/[\w.-]+", source) and not Path(source).exists()
-    return source if hub else f"local/{_plain(Path(source).name) or 'model'}"
-
-
-def _plain(text: str) -> str:
-    """A text as part of a file name."""
-    return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-")

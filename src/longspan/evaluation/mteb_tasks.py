@@ -245,3 +245,25 @@ def _json(path: Path) -> Any:
         return parse(path.read_bytes(), finite=False)  # mteb writes NaN where a figure has no value
     except (OSError, ValueError) as error:
         raise BenchmarkError(f"{path} cannot be read as JSON: {error}.", "remove or repair it") from None
+
+
+def texts_of(rows: Any, task_metadata: Any, kind: str, num_proc: int | None) -> list[str]:
+    """Texts as mteb's own encoders read them: a title before a document, an instruction behind a query."""
+    from mteb._create_dataloaders import create_dataloader
+    from mteb.types import PromptType
+
+    batches = create_dataloader(
+        rows, task_metadata=task_metadata, prompt_type=PromptType(kind), batch_size=256, num_proc=num_proc
+    )
+    return [text for batch in batches for text in batch["text"]]
+
+
+def name_of(source: str) -> str:
+    """A hub id as it is, a folder's own name under "local"."""
+    hub = re.fullmatch(r"[\w.-]+/[\w.-]+", source) and not Path(source).exists()
+    return source if hub else f"local/{in_a_name(Path(source).name) or 'model'}"
+
+
+def in_a_name(text: str) -> str:
+    """A text as part of a file name."""
+    return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-")
