@@ -159,7 +159,7 @@ ROOMS = {
     "texts": {"errors"},
     "tokenizer": {"errors"},
     "twin": {"errors", "tokenizer"},
-    "extension": _NOUNS | {"engines", "identity", "inspection", "outcomes", "planning", "seams", "twin"},
+    "extension": _NOUNS | {"checks", "engines", "identity", "inspection", "outcomes", "planning", "seams", "twin"},
     "reading": {"errors"},
     "strategies": {"errors", "texts", "reading"},
     "storage": _NOUNS | _VERBS | {"engines", "logs", "promises", "tokenizer", ""},
