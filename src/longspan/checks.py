@@ -7,12 +7,36 @@ from typing import TYPE_CHECKING
 import torch
 
 from longspan import registry, spec
-from longspan.errors import PlanError
+from longspan.errors import PlanError, shown
 from longspan.families import ENCODINGS, family_of
-from longspan.geometry import Geometry
+from longspan.geometry import MAX_FACTOR, MAX_LENGTH, MAX_ROWS, Geometry
+from longspan.values import is_number
 
 if TYPE_CHECKING:
     from longspan.planning import Plan
+
+
+def check_length(geometry: Geometry, length: object) -> None:
+    """Refuse a target that is no length, or not one of this model.
+
+    Raises:
+        PlanError: It is no whole number of tokens, below the window, or out of reach.
+    """
+    if not isinstance(length, int) or not is_number(length):
+        raise PlanError(f"The target must be a whole number of tokens, not {shown(length)}.", "write to=4096")
+    if length < geometry.window:
+        raise PlanError(
+            f"The target of {length} tokens is below the trained window of {geometry.window}.",
+            f"ask for more than {geometry.window}; to read less, set the pipeline's max_seq_length",
+        )
+    if length > MAX_FACTOR * geometry.window:
+        raise PlanError(
+            f"The target of {length} tokens is {length / geometry.window:g} times the window of {geometry.window}.",
+            f"ask for at most {MAX_FACTOR * geometry.window}",
+        )
+    most, what = (MAX_ROWS, "rows") if geometry.encoding == "learned" else (MAX_LENGTH, "tokens")
+    if length > most:
+        raise PlanError(f"A target of {length} {what} is out of reach.", f"ask for at most {most}")
 
 
 def check_model(geometry: Geometry) -> None:

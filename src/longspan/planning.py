@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from longspan import distances, promises, registry, spec
-from longspan.checks import check_methods, check_model
+from longspan.checks import check_length, check_methods, check_model
 from longspan.description import describe
-from longspan.errors import InspectError, PlanError, shown
+from longspan.errors import InspectError, PlanError
 from longspan.families import Frequencies, Range, family_of
-from longspan.geometry import MAX_FACTOR, MAX_LENGTH, MAX_ROWS, Geometry
-from longspan.values import is_number
+from longspan.geometry import MAX_FACTOR as MAX_FACTOR
+from longspan.geometry import Geometry
 
 if TYPE_CHECKING:
     from longspan.card import MethodCard
@@ -282,21 +282,7 @@ def plan(geometry: Geometry, methods: Methods = None, length: int = 0) -> Plan:
         >>> plan(inspect("sentence-transformers/all-MiniLM-L6-v2"), "interpolate + log_n", 4096).short_inputs
         'adaptive'
     """
-    if not isinstance(length, int) or not is_number(length):
-        raise PlanError(f"The target must be a whole number of tokens, not {shown(length)}.", "write to=4096")
-    if length < geometry.window:
-        raise PlanError(
-            f"The target of {length} tokens is below the trained window of {geometry.window}.",
-            f"ask for more than {geometry.window}; to read less, set the pipeline's max_seq_length",
-        )
-    if length > MAX_FACTOR * geometry.window:
-        raise PlanError(
-            f"The target of {length} tokens is {length / geometry.window:g} times the window of {geometry.window}.",
-            f"ask for at most {MAX_FACTOR * geometry.window}",
-        )
-    most, what = (MAX_ROWS, "rows") if geometry.encoding == "learned" else (MAX_LENGTH, "tokens")
-    if length > most:
-        raise PlanError(f"A target of {length} {what} is out of reach.", f"ask for at most {most}")
+    check_length(geometry, length)
     made = Plan(geometry, _resolve(methods, geometry), length)
     check_model(geometry)
     check_methods(made)
