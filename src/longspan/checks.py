@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from longspan.planning import Plan
 
 
-def check_length(geometry: Geometry, length: Any) -> None:
-    """Refuse a target that is no count of tokens, or out of reach of any method.
+def check_length(geometry: Geometry, length: object) -> None:
+    """Refuse a target that is no length, or not one of this model.
 
     Raises:
-        PlanError: It is.
+        PlanError: It is no whole number of tokens, below the window, or out of reach.
     """
     if not isinstance(length, int) or not is_number(length):
         raise PlanError(f"The target must be a whole number of tokens, not {shown(length)}.", "write to=4096")

@@ -18,6 +18,7 @@ from longspan.sources import CAUSAL, family, locate, settings
 _ALIBI = ("bloom", "mpt")
 _WINDOW_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx")
 _SCALED_WINDOW = ("yarn", "llama3", "longrope", "linear")
+_FREQUENCIES = 2**14
 
 
 def inspect(model: Any, *, window: int | None = None) -> Geometry:
@@ -207,6 +208,11 @@ def _rotation(config: Any, module: Any) -> dict[str, Any]:
         parameters = dict(parameters[layer_type])
     if next(module.buffers()).dtype != torch.float32 or next(module.buffers()).is_meta:
         # No values yet, or values rounded by a cast of the whole model: the configuration has them exactly.
+        if (size := max(buffer.numel() for buffer in module.buffers())) > _FREQUENCIES:
+            raise InspectError(
+                f"The configuration of this {config.model_type} asks for {size:,} rotary frequencies.",
+                f"correct head_dim, or what share of it rotates; at most {_FREQUENCIES:,} are read",
+            )
         module = type(module)(config=config)
     inv_freq = getattr(module, f"{prefix}inv_freq").float().flatten().tolist()
     return {

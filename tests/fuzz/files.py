@@ -178,7 +178,7 @@ def cache(folder: Path) -> Made:
     encoder, texts = Encoder(pipeline(folder / "model")), ["baba coba", "diba", "fuba geba haba"]
     path = folder / "kept.sqlite"
     kept = VectorCache(path)
-    right = kept.encode(encoder, "model", texts)[0].vectors
+    right = kept.encode(encoder, texts)[0].vectors
     kept.close()
     whole = path.read_bytes()
 
@@ -188,7 +188,7 @@ def cache(folder: Path) -> Made:
         path.write_bytes(data)
         mutated = VectorCache(path)
         try:
-            np.testing.assert_allclose(mutated.encode(encoder, "model", texts)[0].vectors, right, atol=1e-6)
+            np.testing.assert_allclose(mutated.encode(encoder, texts)[0].vectors, right, atol=1e-6)
         finally:
             mutated.close()
 

@@ -290,6 +290,15 @@ def test_a_configuration_of_no_model_is_an_inspect_error(change: dict[str, Any],
         inspect(_folder(tmp_path / "model", **change))
 
 
+def test_the_size_of_a_rotation_is_read_before_it_is_made(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    told = {"model_type": "gpt_neox", **ALL["gpt_neox"], "rotary_pct": 1e15}
+    (folder / "config.json").write_text(json.dumps(told))
+    with guarded(), pytest.raises(InspectError, match="rotary frequencies"):
+        inspect(folder)
+
+
 def test_a_folder_that_needs_code_is_refused_without_asking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("it asks"))
     folder = _folder(tmp_path / "model", model_type="spaceship", auto_map={"AutoConfig": "ship.Config"})

@@ -124,7 +124,7 @@ def test_a_failed_write_leaves_the_old_page(tmp_path, monkeypatch):
         raise OSError("no space left")
 
     monkeypatch.setattr(module.Path, "replace", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(BenchmarkError, match="no space"):
         report(SCORES, path, title="t")
     assert path.read_text() == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["page.html"]

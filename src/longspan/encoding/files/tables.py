@@ -34,9 +34,8 @@ def scan_table(path: str, place: int, columns: Columns, limits: Limits) -> Itera
             if not facts.num_rows:
                 continue
             digest = _digest(path, table, group, columns)
-            # How long each text is stands nowhere but in the data: the mean of a row has to do. That of the column
-            # alone is not asked for: pyarrow ends the process where a damaged footer has statistics that do not fit.
-            mean = max(facts.total_byte_size / facts.num_rows, 1.0)
+            # How long each text is stands nowhere but in the data: the mean has to do.
+            mean = max(_chunks(table, group, columns.text)[0].total_uncompressed_size / facts.num_rows, 1.0)
             step = max(min(limits.rows, int(limits.size / mean)), 1)
             for offset in range(0, facts.num_rows, step):
                 rows = min(step, facts.num_rows - offset)
@@ -87,7 +86,7 @@ def arrow(needed_for: str) -> Any:
 
 
 def _cells(table: Any, piece: Piece, columns: Columns) -> Iterator[dict[str, Any]]:
-    wanted = [name for name in dict.fromkeys((columns.text, columns.id, columns.spans)) if name in _names(table)]
+    wanted = _wanted(table, columns)
     sayable = {name: _is_sayable(table.schema_arrow.field(name).type) for name in wanted}
     for batch in table.iter_batches(batch_size=256, row_groups=[piece.group], columns=wanted, use_threads=False):
         for row in range(batch.num_rows):
@@ -114,8 +113,10 @@ def _is_sayable(kind: Any) -> bool:
     return str(kind) in _TEXT or any(fits(kind) for fits in plain)
 
 
-def _names(table: Any) -> list[str]:
-    return list(table.schema_arrow.names)
+def _wanted(table: Any, columns: Columns) -> list[str]:
+    """The columns that are read, those that are there."""
+    named = dict.fromkeys((columns.text, columns.id, columns.spans))
+    return [name for name in named if name in table.schema_arrow.names]
 
 
 def _check_columns(path: str, schema: Any, columns: Columns) -> None:
@@ -147,20 +148,29 @@ def _damaged(path: str, fact: str) -> EncodeError:
     return EncodeError(f"{path} cannot be read as Parquet: {fact}.", "check that the file is whole")
 
 
+def _chunks(table: Any, group: int, *names: str) -> list[Any]:
+    """What the footer says of a row group's part of columns, those nested in them too.
+
+    pyarrow ends the process where that does not fit itself, unless it has read from it before: then it says so.
+    """
+    next(table.iter_batches(batch_size=1, row_groups=[group], columns=list(names), use_threads=False), None)
+    paths = [f"{table.schema.column(leaf).path}." for leaf in range(len(table.schema))]
+    wanted = [leaf for leaf, path in enumerate(paths) if path.startswith(tuple(f"{name}." for name in names))]
+    return [table.metadata.row_group(group).column(leaf) for leaf in wanted]
+
+
 def _digest(path: str, table: Any, group: int, columns: Columns) -> str:
     """Hash of the footer and of the bytes of a row group's columns that are read; no date or size tells as much."""
-    facts, wanted = table.metadata.row_group(group), (columns.text, columns.id, columns.spans)
     digest = hashlib.blake2b(digest_size=16)
     with open(path, "rb") as file:
         file.seek(-min(table.metadata.serialized_size + 8, os.fstat(file.fileno()).st_size), os.SEEK_END)
         digest.update(file.read())
-        for chunk in map(facts.column, range(facts.num_columns)):
-            if any(f"{chunk.path_in_schema}.".startswith(f"{name}.") for name in wanted):
-                file.seek(max(0, min(chunk.dictionary_page_offset or chunk.data_page_offset, chunk.data_page_offset)))
-                left = chunk.total_compressed_size
-                while left > 0 and (data := file.read(min(left, _AT_ONCE))):
-                    digest.update(data)
-                    left -= len(data)
+        for chunk in _chunks(table, group, *_wanted(table, columns)):
+            file.seek(max(0, min(chunk.dictionary_page_offset or chunk.data_page_offset, chunk.data_page_offset)))
+            left = chunk.total_compressed_size
+            while left > 0 and (data := file.read(min(left, _AT_ONCE))):
+                digest.update(data)
+                left -= len(data)
     return digest.hexdigest()
 
 
