@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,3 +32,20 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
     except broken as error:
         raise PlanError(f"{file.name} holds no tensors by name.", "save a dict of tensors") from error
     return {str(name): value for name, value in kept.items() if isinstance(value, Tensor)}
+
+
+def one_named(tensors: Mapping[str, Tensor], names: Sequence[str], fact: str) -> Tensor:
+    """The only tensor of one of these names, whatever prefix that ends in a dot precedes it.
+
+    Args:
+        tensors: By name.
+        names: Any of them.
+        fact: What is wrong where there is none, or are several, with braces for their count.
+
+    Raises:
+        PlanError: It is not one.
+    """
+    fitting = [tensor for name, tensor in tensors.items() if name.rsplit(".", 1)[-1] in names]
+    if len(fitting) != 1:
+        raise PlanError(fact.format(len(fitting)), f"name one tensor {' or '.join(names)}")
+    return fitting[0]

@@ -16,7 +16,7 @@ from longspan.errors import PlanError, require
 from longspan.families import Frequencies
 from longspan.geometry import MAX_FACTOR, Geometry
 from longspan.methods.frequencies._dynamic import check_step, with_base_times
-from longspan.methods.frequencies._weights import read_tensors
+from longspan.methods.frequencies._weights import one_named, read_tensors
 
 CARD = {
     "title": "CLEX",
@@ -86,8 +86,7 @@ class CLEX:
         t = min(max(math.ceil(length / geometry.window), 1), self.max_factor)
         if not self.weights or t == 1:
             return Frequencies(with_base_times(geometry, 2 * t - 1))
-        solved = _solve(self, geometry.inv_freq, state_of(self.weights))
-        return Frequencies(solved[t - 1].exp())
+        return Frequencies(_solve(self, geometry.inv_freq, state_of(self.weights))[t - 1].exp())
 
 
 @functools.lru_cache(maxsize=32)
@@ -110,12 +109,10 @@ def _solve(method: CLEX, inv_freq: tuple[float, ...], _state: tuple[int, ...]) -
 
 
 def _projections(file: Path, pairs: int) -> list[Tensor]:
-    kept, found = read_tensors(file), []
-    for wanted, names in _NAMES.items():
-        fitting = [weight for name, weight in kept.items() if str(name).rsplit(".", 1)[-1] in names]
-        if len(fitting) != 1:
-            raise PlanError(f"{file.name} holds {len(fitting)} of {wanted}.", f"name one tensor {' or '.join(names)}")
-        found.append(fitting[0].double())
+    kept = read_tensors(file)
+    found = [
+        one_named(kept, names, f"{file.name} holds {{}} of {wanted}.").double() for wanted, names in _NAMES.items()
+    ]
     up, down = (tuple(weight.shape) for weight in found)
     if up != (pairs, *down[:1]) or down != (*up[1:], pairs):
         raise PlanError(
