@@ -34,18 +34,19 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
     return {str(name): value for name, value in kept.items() if isinstance(value, Tensor)}
 
 
-def one_named(tensors: Mapping[str, Tensor], names: Sequence[str], fact: str) -> Tensor:
+def one_named(file: str, tensors: Mapping[str, Tensor], what: str, names: Sequence[str]) -> Tensor:
     """The only tensor of one of these names, whatever prefix that ends in a dot precedes it.
 
     Args:
+        file: Name of the file they are from.
         tensors: By name.
-        names: Any of them.
-        fact: What is wrong where there is none, or are several, with braces for their count.
+        what: What is looked for.
+        names: Any of its names.
 
     Raises:
         PlanError: It is not one.
     """
     fitting = [tensor for name, tensor in tensors.items() if name.rsplit(".", 1)[-1] in names]
     if len(fitting) != 1:
-        raise PlanError(fact.format(len(fitting)), f"name one tensor {' or '.join(names)}")
+        raise PlanError(f"{file} holds {len(fitting)} of {what}.", f"name one tensor {' or '.join(names)}")
     return fitting[0]

@@ -110,13 +110,9 @@ def _solve(method: CLEX, inv_freq: tuple[float, ...], _state: tuple[int, ...]) -
 
 def _projections(file: Path, pairs: int) -> list[Tensor]:
     kept = read_tensors(file)
-    found = [
-        one_named(kept, names, f"{file.name} holds {{}} of {wanted}.").double() for wanted, names in _NAMES.items()
-    ]
+    found = [one_named(file.name, kept, *each).double() for each in _NAMES.items()]
     up, down = (tuple(weight.shape) for weight in found)
     if up != (pairs, *down[:1]) or down != (*up[1:], pairs):
-        raise PlanError(
-            f"{file.name} holds W_up {list(up)} and W_down {list(down)} for {pairs} rotary pairs.",
-            f"they must be [{pairs}, k] and [k, {pairs}]",
-        )
+        told = f"W_up {list(up)} and W_down {list(down)} for {pairs} rotary pairs"
+        raise PlanError(f"{file.name} holds {told}.", f"they must be [{pairs}, k] and [k, {pairs}]")
     return found
