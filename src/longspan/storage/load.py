@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -140,6 +141,14 @@ def tokenizer_of(source: str | Path, model: Any) -> Any:
 
 
 def original_card(source: str | Path) -> str:
-    """Text of a model's README.md, "" where there is none."""
+    """Text of a model's README.md, "" where there is none.
+
+    Warns:
+        UserWarning: There is one that cannot be read as text, so it will not be kept.
+    """
     path = Path(locate(source)) / "README.md"
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+    try:
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
+    except (OSError, UnicodeDecodeError) as error:
+        warnings.warn(f"{path} is left out of the new card: {error}", stacklevel=2)
+        return ""
