@@ -14,8 +14,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
+from typer.testing import CliRunner
 
 import longspan
+from longspan.cli import app
 from longspan.extension import original_of
 from longspan.identity import identity
 from longspan.storage import _stock, reference
@@ -142,8 +144,9 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stock tools without the seconds of a new process; the tests of checkpoints start one."""
 
     def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
-        monkeypatch.delitem(sys.modules, "longspan")  # as in a process of its own
-        _stock.main(*command[2:])
+        with monkeypatch.context() as process:
+            process.delitem(sys.modules, "longspan")
+            _stock.main(*command[2:])
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(subprocess, "run", run)
@@ -178,6 +181,22 @@ def test_a_cross_encoder_is_verified_with_its_head(tmp_path: Path) -> None:
         "transformers": True,
         "sentence-transformers": False,
     }
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_the_command_line_takes_the_original_and_says_what_is_not_proven(source: Path, tmp_path: Path) -> None:
+    folder = str(saved(longspan.load(source), tmp_path / "longer"))
+    elsewhere = str(shutil.move(source, tmp_path / "elsewhere"))
+    run = CliRunner().invoke
+    given = run(app, ["verify", folder, "--lengths", "16,100", "--original", elsewhere, "--json"])
+    told = json.loads(given.stdout)
+    assert (given.exit_code, told["reference"], told["unproven"], len(told["checks"])) == (0, ANEW, "", 4)
+    alone = run(app, ["verify", folder, "--lengths", "16"])
+    assert alone.exit_code == 0
+    assert f"compared with {ITSELF}" in alone.stdout
+    assert "An error made while saving would not be seen: its original" in alone.stderr
+    other = run(app, ["verify", folder, "--original", str(tmp_path / "parts")])
+    assert (other.exit_code, "is not what was extended" in other.stderr) == (1, True)
 
 
 @pytest.mark.parametrize("wrong", [0, 2 * WINDOW + 1])
