@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +99,7 @@ def family(source: str, error: type[LongspanError]) -> str:
         return str(named)
     if any("CausalLM" in name or "LMHead" in name for name in architectures):
         return CAUSAL
-    heads = {found.group(1) for name in architectures if (found := re.search(r"For([A-Z]\w+)$", name))}
+    heads = {head for name in architectures if (head := name.rpartition("For")[2])[:1].isupper() and head != name}
     if "SequenceClassification" in heads:
         return "CrossEncoder"
     if strange := sorted(heads - set(_PRETRAINING)) or [name for name in architectures if name == "HF_ColBERT"]:

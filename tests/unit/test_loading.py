@@ -15,7 +15,6 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
 
 import longspan
-from longspan.storage.load import original_card
 from longspan.training.run import load_weights
 from tests.pipelines import WORDS, pipeline, tiny_tokenizer
 
@@ -155,12 +154,6 @@ def test_a_pipeline_of_a_decoder_is_a_pipeline(decoder: str, tmp_path: Path) -> 
     (tmp_path / "model" / "config.json").write_text(json.dumps({**config, "architectures": ["LlamaForCausalLM"]}))
     again = longspan.load(tmp_path / "model", device="cpu")
     assert np.array_equal(again.encode(["once a dog"]), made.encode(["once a dog"]))
-
-
-def test_a_card_that_is_no_utf_8_is_left_out_and_told(tmp_path: Path) -> None:
-    (tmp_path / "README.md").write_bytes(b"license: mit\ncaf\xe9\n")
-    with pytest.warns(UserWarning, match=r"README\.md is left out of the new card: 'utf-8' codec"):
-        assert original_card(tmp_path) == ""
 
 
 @pytest.fixture(scope="module")

@@ -122,8 +122,8 @@ def static() -> Any:
 @pytest.mark.parametrize(
     ("modules", "told"),
     [
-        (lambda: [static()], "begins with a StaticEmbedding"),
-        (lambda: [kinds.BoW(["baba"])], "begins with a BoW"),
+        (lambda: [static()], "begins with StaticEmbedding"),
+        (lambda: [kinds.BoW(["baba"])], "begins with BoW"),
         (lambda: [kinds.Router({"query": [transformer("bert"), kinds.Pooling(32)], "document": [static()]})], "Router"),
         (lambda: [transformer("bert")], "stands nothing, and no Pooling"),
         (lambda: [transformer("bert"), kinds.Normalize()], "stands Normalize, and no Pooling"),
@@ -167,7 +167,7 @@ def test_wrapped_and_quantised_models_are_refused_by_type() -> None:
         encode(nn.DataParallel(pipeline()), SHORT)
     wrapped = SentenceTransformer(modules=[own_transformer(), kinds.Pooling(32)], device="cpu")
     wrapped[0].model = nn.DataParallel(wrapped[0].model)
-    with pytest.raises(EncodeError, match="wrapped in a DataParallel"):
+    with pytest.raises(EncodeError, match="inside a DataParallel"):
         encode(wrapped, SHORT)
     plain = SentenceTransformer(modules=[own_transformer(), kinds.Pooling(32)], device="cpu")
     quantised = torch.ao.quantization.quantize_dynamic(plain, {nn.Linear}, dtype=torch.qint8)
@@ -212,9 +212,16 @@ def test_a_padding_token_within_a_text_keeps_the_positions_of_the_roberta_family
         torch.testing.assert_close(found[: len(row)], wanted, rtol=0, atol=2e-5)
 
 
-@pytest.mark.parametrize("backend", ["onnx", "openvino"])
-def test_what_an_exporter_cannot_follow_is_told(backend: str, capsys: Any) -> None:
+@pytest.mark.parametrize(
+    ("backend", "told"),
+    [
+        ("onnx", r"A ModernBertModel with these positions cannot be exported to \w+: .*"),
+        # It follows one of the two maps, which is no longer the model.
+        ("openvino", "At 63 tokens the exported model's states have a cosine of nan to the model's"),
+    ],
+)
+def test_what_an_exporter_cannot_follow_is_told(backend: str, told: str, capsys: Any) -> None:
     model = longspan.extend(build("modernbert", max_position_embeddings=WINDOW), to=128, method="longrope")
-    with pytest.raises(EncodeError, match=r"A ModernBertModel with these positions cannot be exported to \w+: .*"):
+    with pytest.raises(EncodeError, match=told):
         engine(model, backend)
     assert not capsys.readouterr().out

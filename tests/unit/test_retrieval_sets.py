@@ -450,7 +450,7 @@ def test_several_right_documents_survive_a_folder(tmp_path, loco):
     [
         ("qrels", {"query-id": "q", "corpus-id": "a", "score": 0}, "line 2: 'a' is right for 'q' in one line"),
         ("qrels", {"query-id": "q", "corpus-id": "a", "score": True}, "line 2: score is not a number"),
-        ("qrels", {"query-id": "q", "corpus-id": "a", "score": float("nan")}, "line 2: score is not a number"),
+        ("qrels", {"query-id": "q", "corpus-id": "a", "score": float("nan")}, "line 2: not JSON (NaN"),
         ("corpus", {"id": "b", "text": "\\ud800"}, "line 2: text holds half of a surrogate pair"),
     ],
 )

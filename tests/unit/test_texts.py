@@ -24,7 +24,6 @@ from longspan.evaluation.bm25 import BM25
 from longspan.evaluation.cache import VectorCache
 from longspan.evaluation.mteb_bridge import MtebEncoder
 from longspan.evaluation.search import Dense, Hybrid
-from longspan.identity import identity
 from longspan.reading import Reading, Window
 from longspan.strategies.encoding.truncate import Truncate
 from longspan.texts import blank, listed, spans_of
@@ -281,7 +280,7 @@ def test_a_blank_row_of_a_file_is_an_error_row(model: Any) -> None:
 
 
 def _arm(model: Any, strategy: str = "truncate", path: Path | None = None) -> Dense:
-    return Dense(model, as_strategy(strategy), None, {}, VectorCache(path), identity(model))
+    return Dense(model, as_strategy(strategy), None, {}, VectorCache(path))
 
 
 @pytest.mark.parametrize("strategy", ["truncate", "chunk_mean", "chunk_max"])

@@ -23,11 +23,18 @@ def check_transformer(model: Any) -> None:
         EncodeError: It is no pipeline, begins with another module, is wrapped, quantised or exported, or makes
             something else of a text.
     """
+    if told := anatomy.refusal(model):
+        raise EncodeError(*told)
     if not anatomy.is_pipeline(model):
         raise _no_pipeline(model)
+    if anatomy.pipeline_class(model) != "SentenceTransformer":
+        raise EncodeError(
+            f"A {type(model).__name__} makes no dense vector of a text.",
+            "extend it with longspan.extend, and call its own encode or predict",
+        )
     from sentence_transformers.sentence_transformer.modules import Transformer
 
-    first, inner = model[0], anatomy.transformer(model)
+    first = model[0]
     name = type(first).__name__
     if not _is_a(first, Transformer, "forward", "preprocess"):
         raise EncodeError(f"The pipeline begins with a {name}, not with a Transformer.", "encode with model.encode")
@@ -35,11 +42,6 @@ def check_transformer(model: Any) -> None:
         raise EncodeError(
             f"The transformer of this pipeline runs in {first.backend}, and longspan exports a model itself.",
             f'load it with backend="torch", and encode with backend="{first.backend}"',
-        )
-    if not hasattr(inner, "config"):
-        raise EncodeError(
-            f"The transformer of this pipeline is wrapped in a {type(inner).__name__}.",
-            "put the model inside in its place: model[0].model = model[0].model.module",
         )
     quantised = next((m for m in model.modules() if "quantized.dynamic" in type(m).__module__), None)
     if quantised is not None:
@@ -99,14 +101,9 @@ def _no_pipeline(model: Any) -> EncodeError:
     name = type(model).__name__
     if hasattr(model, "module"):
         return EncodeError(f"A {name} wraps a model.", "pass model.module")
-    try:
-        first = type(model[0]).__name__
-    except (TypeError, IndexError, KeyError):
-        return EncodeError(
-            f"A {name} does not pool token states into a vector.",
-            "load it with sentence_transformers.SentenceTransformer",
-        )
-    return EncodeError(f"The pipeline begins with a {first}, not with a Transformer.", "encode with model.encode")
+    return EncodeError(
+        f"A {name} does not pool token states into a vector.", "load it with sentence_transformers.SentenceTransformer"
+    )
 
 
 def _check_reading(first: Any) -> None:

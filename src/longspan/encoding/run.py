@@ -103,13 +103,6 @@ class Encoder:
         batch_tokens: int | None = None,
         on_overflow: OnOverflow = "warn",
     ) -> None:
-        if told := anatomy.refusal(model):
-            raise EncodeError(*told)
-        if anatomy.pipeline_class(model) not in ("", "SentenceTransformer"):
-            raise EncodeError(
-                f"A {type(model).__name__} makes no dense vector of a text.",
-                "extend it with longspan.extend, and call its own encode or predict",
-            )
         pipeline.check_transformer(model)
         if on_overflow not in get_args(OnOverflow):
             raise EncodeError(f"There is no on_overflow={on_overflow!r}.", f"use {', '.join(get_args(OnOverflow))}")

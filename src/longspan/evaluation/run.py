@@ -98,7 +98,7 @@ def evaluate(
         arms = _searches(model, target, methods, strategies, bm25, window, options, VectorCache(cache))
         count = _counter(model.tokenizer)
     else:
-        tokenizer = tokenizer or tokenizer_of(model.config._name_or_path, model)
+        tokenizer = tokenizer or tokenizer_of(anatomy.transformer(model).config._name_or_path, model)
         arms = writers = _writers(model, target, methods, window, tokenizer)
         count = writers[0].count
     sets = list(_sets(chosen, quick_lengths(lengths) if quick else lengths, seed, count))
