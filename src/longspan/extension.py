@@ -9,7 +9,7 @@ from typing import Any
 
 from longspan import engines, spec
 from longspan.checks import SHAPE, check_same
-from longspan.errors import PlanError, SeamError
+from longspan.errors import InspectError, PlanError, SeamError
 from longspan.identity import identity
 from longspan.inspection import inspect
 from longspan.outcomes import recall
@@ -205,7 +205,7 @@ def original_of(model: Any) -> str:
     """The identity of what was extended, "" where the model was changed since, or not extended here."""
     applied = _applied(model)
     before, after = applied.digests if applied else ("", "")
-    return before if after and identity(model) == after else ""
+    return before if after and _digest(model) == after else ""
 
 
 def replaced_engine_key(model: Any) -> bool:
@@ -240,7 +240,7 @@ def _apply(model: Any, made: Plan, *, stored: bool, attention: str | None = None
     try:
         inner = anatomy.transformer(model)
         had_key = getattr(anatomy.text_config(inner), engines.ENGINE_KEY, None) is not None
-        before = "" if stored else identity(model)
+        before = "" if stored else _digest(model)
         applied = _Applied(made, had_key, journal=None if stored else journal)
         journal.put(inner.base_model.__dict__, anatomy.APPLIED, applied)
         owned = own_configuration(inner, journal)
@@ -249,11 +249,18 @@ def _apply(model: Any, made: Plan, *, stored: bool, attention: str | None = None
             limits.apply(model, journal, made.length)
             trial.beyond(inner, journal, made.geometry.window, made.length, counted=made.late)
             keep_later_changes(owned, journal)
-            applied.digests = before, identity(model)
+            applied.digests = before, _digest(model)
         return model
     except BaseException:
         journal.undo()
         raise
+
+
+def _digest(model: Any) -> str:
+    try:
+        return identity(model)
+    except InspectError:  # weights are offloaded: such a model can be extended, and not be told from another one
+        return ""
 
 
 def _write(inner: Any, journal: Journal, made: Plan, *, stored: bool, attention: str | None) -> None:
