@@ -104,7 +104,9 @@ def test_processes_and_ray_and_npy_give_the_same(few: Path, tmp_path: Path) -> N
     )
     ray = [sys.executable, "-c", script, str(few), str(tmp_path / "ray.parquet")]
     done = subprocess.run(ray, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"{one.vectors}\n", "")
+    # On a busy machine Ray tells of tries of its own, marked as such.
+    ours = [line for line in done.stdout.splitlines() if "(raylet)" not in line]
+    assert (done.returncode, ours, done.stderr) == (0, [str(one.vectors)], "")
     assert (tmp_path / "ray.parquet").read_bytes() == (tmp_path / "one.parquet").read_bytes()
     encode_files([few], tmp_path / "v.npy", LATE, limits=limits)
     table = pq.read_table(tmp_path / "one.parquet")
