@@ -231,8 +231,10 @@ def _applied(model: Any) -> _Applied | None:
 
 
 def _check_plain(model: Any) -> None:
-    if _applied(model):
-        raise PlanError("This model is already extended.", "call restore(model) first")
+    if applied := _applied(model):
+        source = applied.plan.geometry.source or "which was loaded before"
+        hint = "call restore(model) first" if applied.journal else f"extend the original, {source}"
+        raise PlanError(f"This model is already extended to {applied.plan.length} tokens.", hint)
 
 
 def _apply(model: Any, made: Plan, *, stored: bool, attention: str | None = None) -> Any:

@@ -26,7 +26,7 @@ def test_the_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     (code,) = [block for block in blocks("python") if block.startswith("import longspan")]
     exec(compile(code, "README.md", "exec"), {})
     assert capsys.readouterr().out.splitlines()[-1] == "True"
-    assert (tmp_path / "minilm-4096" / "model.safetensors").exists()
+    assert (tmp_path / "minilm-longer" / "model.safetensors").exists()
 
 
 def test_the_python_of_the_guide_runs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -162,7 +162,7 @@ ROOMS = {
     "extension": _NOUNS | {"checks", "engines", "identity", "inspection", "outcomes", "planning", "seams", "twin"},
     "reading": {"errors"},
     "strategies": {"errors", "texts", "reading"},
-    "storage": _NOUNS | _VERBS | {"engines", "logs", "promises", "tokenizer", ""},
+    "storage": _NOUNS | _VERBS | {"engines", "logs", "promises", "texts", "tokenizer", ""},
     "encoding": _NOUNS | _VERBS | _TEXTS | {"storage", ""},
     "scale": {"errors", "jsons", "logs", "encoding", "storage", "extension"},
     "benchmarks": {"errors", "disk", "jsons"},

@@ -16,7 +16,7 @@ from longspan.encoding import batches, engines, pipeline, tokens
 from longspan.encoding.encoded import Encoded, collect, interleave, named, overflow, remedy, room_for
 from longspan.encoding.forward import vectors
 from longspan.encoding.pooling import Head
-from longspan.encoding.strategy import as_strategy, chunked, window_of
+from longspan.encoding.strategy import as_strategy, check_spans, chunked, window_of
 from longspan.encoding.tokens import FrameKind, Tokenised
 from longspan.errors import EncodeError
 from longspan.extension import automatic, extended_twin, plan_of
@@ -25,6 +25,7 @@ from longspan.identity import identity, stamp
 from longspan.planning import Plan
 from longspan.reading import Reading, Span, Strategy, Text, check_reading
 from longspan.seams import anatomy
+from longspan.storage.load import lost_parts
 from longspan.texts import listed, spans_of
 
 OnOverflow = Literal["error", "warn", "truncate", "chunk", "extend"]
@@ -64,7 +65,9 @@ def encode(
         >>> encode(model, [document], "chunk_mean(window=512)").vectors.shape
         (1, 384)
     """
-    return Encoder(model, strategy, **options)._run(texts, spans, on_error, progress)
+    encoder = Encoder(model, strategy, **options)
+    check_spans(encoder.strategy, spans)
+    return encoder._run(texts, spans, on_error, progress)
 
 
 class Encoder:
@@ -108,6 +111,8 @@ class Encoder:
             raise EncodeError(f"There is no on_overflow={on_overflow!r}.", f"use {', '.join(get_args(OnOverflow))}")
         if batch_tokens is not None and batch_tokens < 1:
             raise EncodeError(f"A batch cannot cost {batch_tokens} tokens.", "use at least 1")
+        if lost := lost_parts(model):
+            warnings.warn(f"stock tools loaded this model without {lost}; longspan.load restores all", stacklevel=3)
         self.model = model
         self.strategy = as_strategy(strategy)
         if str(getattr(self.strategy, "method", "")).lower() == "auto":  # what that means may change; the vectors not
@@ -150,6 +155,7 @@ class Encoder:
         progress: str = "",
     ) -> Encoded:
         """Encode texts; arguments and errors are those of the function ``encode``."""
+        check_spans(self.strategy, spans)
         return self._run(texts, spans, on_error, progress)
 
     def describe(self) -> dict[str, Any]:
@@ -259,7 +265,9 @@ class Encoder:
     def _tell(self, tokenised: dict[int, Tokenised], readings: dict[int, Reading], longest: int) -> None:
         given = [tokenised[place].text.tokens for place in readings]
         lost = overflow(given, [reading.used for reading in readings.values()])
-        told = remedy(str(anatomy.transformer(self.model).config._name_or_path), self._whole(longest))
+        made = plan_of(self.model)  # what is extended already is extended anew from its original
+        name = made.geometry.source if made else str(anatomy.transformer(self.model).config._name_or_path)
+        told = remedy(name or "MODEL", self._whole(longest))
         if self.on_overflow == "error":
             raise EncodeError(lost, f"on_overflow='chunk' reads them whole; or {told}")
         warnings.warn(f"{lost[:-1]}; {told}", stacklevel=4)

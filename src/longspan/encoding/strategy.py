@@ -13,6 +13,24 @@ from longspan.reading import Strategy
 from longspan.seams import anatomy
 
 
+def takes_spans(strategy: Any) -> bool:
+    """Whether spans of the caller have an effect; a strategy of one's own may read them however it likes."""
+    return getattr(strategy, "chunks", "") == "spans" or not type(strategy).__module__.startswith("longspan.")
+
+
+def check_spans(strategy: Strategy, spans: Any) -> None:
+    """Refuse spans that would have no effect.
+
+    Raises:
+        EncodeError: The strategy makes its chunks in another way.
+    """
+    if spans is not None and not takes_spans(strategy):
+        raise EncodeError(
+            f"Spans were given, and {spec.short([strategy])} takes no notice of them.",
+            "use \"late(chunks='spans')\" or \"long_late(chunks='spans')\", or leave them out",
+        )
+
+
 def as_strategy(strategy: str | Strategy | None) -> Strategy:
     """A strategy from its specification; an object with the verb as it is, truncation for None.
 

@@ -27,6 +27,7 @@ from longspan.inspection import inspect
 from longspan.planning import plan
 from longspan.seams import anatomy
 from longspan.storage.load import tokenizer_of
+from longspan.texts import listed
 from longspan.tokenizer import own
 
 LADDER = ("truncate", "chunk_mean", "chunk_max", "chunk_max(top=2)", "long_late")
@@ -91,6 +92,7 @@ def evaluate(
     Warns:
         UserWarning: A part of a collection has no data here; the others are measured.
     """
+    lengths = listed(lengths, "lengths", BenchmarkError)
     chosen = collect(benchmarks, data, seed)
     target = to or max([*lengths, 0])
     arms: Sequence[Arm]

@@ -187,7 +187,9 @@ def _summary(
 ) -> Summary:
     now, lost = time.perf_counter(), total.overflow()
     if lost:
-        lost = f"{lost[:-1]}; {remedy(about['encoder'].get('model', 'MODEL'), total.longest + _AROUND)}"
+        encoder = about["encoder"]  # what is extended already is extended anew from its original
+        name = "ORIGINAL" if encoder.get("plan") else encoder.get("model", "MODEL")
+        lost = f"{lost[:-1]}; {remedy(name, total.longest + _AROUND)}"
     return Summary(
         out=str(target.out),
         rows=total.rows,

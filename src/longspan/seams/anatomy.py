@@ -48,6 +48,10 @@ def transformer(model: Any) -> Any:
     """
     if told := refusal(model):
         raise InspectError(*told)
+    if not hasattr(model, "modules"):
+        raise InspectError(
+            f"A {type(model).__name__} was given where a model belongs.", "load it first: longspan.load(name or folder)"
+        )
     return model[0].auto_model if is_pipeline(model) else model
 
 

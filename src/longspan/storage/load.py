@@ -11,8 +11,9 @@ from typing import Any
 
 from longspan.configs import check_config
 from longspan.errors import LongspanError, SpecError, StorageError
-from longspan.extension import reapply
+from longspan.extension import plan_of, reapply
 from longspan.planning import Plan
+from longspan.promises import beyond_stock
 from longspan.seams import anatomy
 from longspan.sources import CAUSAL, family, locate, settings
 from longspan.storage import weights
@@ -39,8 +40,9 @@ def load(source: str | Path, *, device: str | None = None, dtype: str | None = N
         StorageError: It cannot be read, lacks weights, or is of a class that would lose a part here.
         SpecError: It was extended by a method that is not installed, such as one's own.
     """
-    with reading(source, "check that its files are whole; `longspan inspect` reads them"):
-        place = locate(source)
+    place = locate(source)
+    whole = "check that its files are whole; `longspan inspect` reads them"
+    with reading(source, whole if os.path.isdir(place) else "give a folder with a config.json, or a hub id"):
         if (told := settings(place, "config.json")) is not None:
             check_config(told, str(source), StorageError)
         kind = family(place, StorageError)
@@ -141,6 +143,12 @@ def stored_plan(stored: Any) -> Plan:
 def without_digest(stored: Any) -> Any:
     """A stored plan alone; what is no plan stays as it is, to be refused where it is read."""
     return {key: value for key, value in stored.items() if key != ORIGINAL} if isinstance(stored, dict) else stored
+
+
+def lost_parts(model: Any) -> str:
+    """What of the plan in its configuration a model does not apply, since stock tools loaded it; "" where nothing."""
+    stored = getattr(anatomy.text_config(anatomy.transformer(model)), anatomy.PLAN_KEY, None)
+    return "" if stored is None or plan_of(model) else " and ".join(beyond_stock(stored_plan(stored)))
 
 
 def tokenizer_of(source: str | Path, model: Any) -> Any:

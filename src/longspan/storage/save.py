@@ -45,6 +45,11 @@ def save(model: Any, folder: str | Path, *, tokenizer: Any = None, original: str
         UserWarning: Stock tools do not apply all of the plan.
     """
     made, target = plan_of(model), Path(folder)
+    if made is None and hasattr(anatomy.text_config(anatomy.transformer(model)), anatomy.PLAN_KEY):
+        raise StorageError(
+            "The model was extended, and loaded by stock tools, which apply a part of that.",
+            "load its folder with longspan.load",
+        )
     if made is None:
         raise StorageError("The model is not extended, so there is nothing to add to it.", "call extend first")
     check_target(target)

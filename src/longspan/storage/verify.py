@@ -23,6 +23,7 @@ from longspan.seams import anatomy
 from longspan.sources import CAUSAL, PIPELINES
 from longspan.storage.load import ORIGINAL, load, stored_plan
 from longspan.storage.reference import find
+from longspan.texts import listed
 from longspan.tokenizer import around
 
 _STOCK = Path(__file__).with_name("_stock.py")
@@ -103,6 +104,7 @@ def verify(folder: str | Path, lengths: Sequence[int] = (), *, original: Any = N
     if not stored:
         raise StorageError(f"{folder} holds no plan, so it was not extended.", "write it with longspan extend --out")
     made = stored_plan(stored)
+    lengths = listed(lengths, "lengths", StorageError)
     if wrong := [n for n in lengths if not 0 < n <= made.length]:
         raise StorageError(f"The checkpoint reads 1 to {made.length} tokens, not {wrong[0]}.", "give other lengths")
     loaded = load(folder, dtype="float32")

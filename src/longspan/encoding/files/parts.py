@@ -15,6 +15,7 @@ import numpy as np
 
 from longspan.encoding.encoded import Encoded
 from longspan.encoding.files.rows import Row
+from longspan.encoding.strategy import takes_spans
 from longspan.errors import EncodeError
 from longspan.values import fitted
 
@@ -136,10 +137,11 @@ def encode_rows(encoder: Any, rows: Sequence[Row]) -> Part:
     numbers = {name: np.zeros(len(rows), dtype=np.int64) for name in ("tokens", "read", "windows")}
     vectors, owner, spans = np.zeros((0, encoder.dimension)), np.zeros(0, dtype=np.int64), np.zeros((0, 2))
     if good:
+        takes = takes_spans(getattr(encoder, "strategy", None))  # a field of the input may be there for others
         asked = [rows[number].spans for number in good]
         encoded: Encoded = encoder.encode(
             [rows[number].text for number in good],
-            spans=asked if any(spans is not None for spans in asked) else None,
+            spans=asked if takes and any(spans is not None for spans in asked) else None,
             on_error="keep",
         )
         vectors, spans, owner = encoded.vectors, encoded.spans, np.asarray(good)[encoded.owner]
