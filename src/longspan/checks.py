@@ -11,20 +11,24 @@ from longspan import registry, spec
 from longspan.errors import PlanError, shown
 from longspan.families import ENCODINGS, family_of
 from longspan.geometry import MAX_FACTOR, MAX_LENGTH, MAX_ROWS, Geometry
-from longspan.values import is_number
+from longspan.values import is_number, whole
 
 if TYPE_CHECKING:
     from longspan.planning import Plan
 
 
-def check_length(geometry: Geometry, length: object) -> None:
+def check_length(geometry: Geometry, given: object) -> int:
     """Refuse a target that is no length, or not one of this model.
+
+    Returns:
+        The target [tokens].
 
     Raises:
         PlanError: It is no whole number of tokens, below the window, or out of reach.
     """
-    if not isinstance(length, int) or not is_number(length):
-        raise PlanError(f"The target must be a whole number of tokens, not {shown(length)}.", "write to=4096")
+    length = whole(given, "The target in tokens", PlanError, "write to=4096")
+    if not is_number(length):
+        raise PlanError(f"A target of {shown(length)} tokens is out of reach.", "write to=4096")
     if length < geometry.window:
         raise PlanError(
             f"The target of {length} tokens is below the trained window of {geometry.window}.",
@@ -38,6 +42,7 @@ def check_length(geometry: Geometry, length: object) -> None:
     most, what = (MAX_ROWS, "rows") if geometry.encoding == "learned" else (MAX_LENGTH, "tokens")
     if length > most:
         raise PlanError(f"A target of {length} {what} is out of reach.", f"ask for at most {most}")
+    return length
 
 
 SHAPE = ("architecture", "role", "layers", "heads", "head_dim", "hidden", "pad_offset")

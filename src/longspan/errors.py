@@ -79,6 +79,24 @@ def shown(value: object) -> str:
         return f"a {type(value).__name__}"
 
 
+def one_line(error: BaseException) -> str:
+    """What another library's error says, as one line: a line that ends with a colon goes on with the next one."""
+    told = ""
+    for line in filter(None, map(str.strip, str(error).splitlines())):
+        told = f"{told} {line}".strip()
+        if not line.endswith(":"):
+            break
+    return told or type(error).__name__
+
+
+def is_failure(error: BaseException) -> bool:
+    """Whether something went wrong, rather than that somebody stops the program.
+
+    A panic of a library in Rust, such as tokenizers, is no ``Exception``.
+    """
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
 def require(module: str, needed_for: str, extra: str, kind: type[LongspanError] = BenchmarkError) -> Any:
     """A module of a package that longspan does not install by itself.
 

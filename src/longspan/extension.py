@@ -11,7 +11,7 @@ from longspan import engines, spec
 from longspan.checks import SHAPE, check_same
 from longspan.errors import InspectError, PlanError, SeamError
 from longspan.identity import identity
-from longspan.inspection import inspect
+from longspan.inspection import inspect, trained
 from longspan.outcomes import recall
 from longspan.planning import Methods, Plan, plan
 from longspan.seams import anatomy, frequencies, limits, positions, queries, rotation, scale, slopes, table, trial
@@ -115,6 +115,7 @@ def automatic(model: Any, to: int, *, window: int | None = None) -> tuple[str, s
     Raises:
         PlanError: No method fits.
     """
+    window = trained(window)
     if found := recall(identity(model, window=window), to):
         return found["method"], f"chosen by compare on {found.get('date')} as {found.get('why')}"
     geometry = inspect(model, window=window)

@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from longspan.configs import check_config
-from longspan.errors import InspectError
+from longspan.errors import InspectError, one_line, shown
 from longspan.geometry import SLIDING, Encoding, Geometry, Role
 from longspan.seams import anatomy, slopes
 from longspan.sources import CAUSAL, family, locate, settings
+from longspan.values import is_number, whole
 
 _ALIBI = ("bloom", "mpt")
 _WINDOW_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx")
@@ -53,6 +54,21 @@ def inspect(model: Any, *, window: int | None = None) -> Geometry:
     return _read(inner, window=window, source=str(inner.config._name_or_path), **pipeline)
 
 
+def trained(window: Any) -> int | None:
+    """A trained length that somebody gives [tokens], None where nobody does.
+
+    Raises:
+        InspectError: It is no length.
+    """
+    if window is None:
+        return None
+    hint = "give the trained length, such as 512"
+    found = whole(window, "The trained window in tokens", InspectError, hint)
+    if found < 1 or not is_number(found):
+        raise InspectError(f"A trained window of {shown(found)} tokens is none.", hint)
+    return found
+
+
 def _from_files(source: str) -> tuple[Any, dict[str, Any]]:
     """A model without weights, and what the sentence-transformers files beside it say."""
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
@@ -69,9 +85,8 @@ def _from_files(source: str) -> tuple[Any, dict[str, Any]]:
     except InspectError:
         raise
     except Exception as error:  # a broken configuration fails in every way its model class can
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InspectError(
-            f"{source!r} cannot be read: {first}", "give a folder with a valid config.json, or a hub id"
+            f"{source!r} cannot be read: {one_line(error)}", "give a folder with a valid config.json, or a hub id"
         ) from error
     pooling = extra["1_Pooling/config.json"]
     modes = [key.removeprefix("pooling_mode_") for key, on in pooling.items() if on is True and "pooling_mode" in key]
@@ -93,8 +108,7 @@ def _read(model: Any, *, window: int | None, source: str, reads: int | None = No
     encoding = "alibi" if slopes.bias_owners(model) else _encoding(config, table, rotary)
     rope = _rotation(config, rotary[0].module) if encoding == "rope" else {}
     offset = anatomy.pad_offset(table.module) if table and encoding == "learned" else 0
-    if window is not None and (not isinstance(window, int) or window < 1):
-        raise InspectError(f"window={window!r} is not a number of tokens.", "give the trained length, such as 512")
+    window = trained(window)
     length = window or _window(config, table, encoding, offset, rope.get("rope_parameters", {}))
     if encoding == "learned" and table and window and window > table.module.num_embeddings - offset:
         raise InspectError(

@@ -285,7 +285,7 @@ def plan(geometry: Geometry, methods: Methods = None, length: int = 0) -> Plan:
         >>> plan(inspect("sentence-transformers/all-MiniLM-L6-v2"), "interpolate + log_n", 4096).short_inputs
         'adaptive'
     """
-    check_length(geometry, length)
+    length = check_length(geometry, length)
     made = Plan(geometry, _resolve(methods, geometry), length)
     check_model(geometry)
     check_methods(made)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from longspan.errors import EncodeError
+from longspan.errors import EncodeError, is_failure, one_line
 
 
 def own(tokenizer: Any) -> Any:
@@ -25,6 +25,30 @@ def own(tokenizer: Any) -> Any:
     if backend is not None:
         made._tokenizer = _backend(backend)
     return made
+
+
+def tokens_of(tokenizer: Any, texts: Any, **options: Any) -> Any:
+    """What a tokenizer makes of a text or several.
+
+    Args:
+        tokenizer: A transformers tokenizer.
+        texts: As it takes them.
+        **options: Its own.
+
+    Raises:
+        EncodeError: It cannot read a text, as one without an unknown token cannot read unknown words.
+    """
+    try:
+        return tokenizer(texts, **options)
+    except BaseException as error:  # tokenizers raises no kind of its own, and may panic
+        if not is_failure(error):
+            raise
+        raise EncodeError(
+            f"The tokenizer cannot read it: {one_line(error)}",
+            "use a vocabulary with an unknown token"
+            if isinstance(error, Exception)
+            else "leave it out, or take another normaliser or fewer added tokens",
+        ) from error
 
 
 def around(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 import types
 from dataclasses import fields
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from longspan.errors import LongspanError, shown
 
 _SMALLEST, _LARGEST = 1e-30, 1e30
 """Numbers that arithmetic on positions takes to any power it needs; 0 as well."""
@@ -51,6 +54,26 @@ def is_number(value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     return abs(value) <= _WHOLE if isinstance(value, int) else value == 0 or _SMALLEST <= abs(value) <= _LARGEST
+
+
+def whole(value: Any, name: str, kind: type[LongspanError], hint: str) -> int:
+    """A whole number as int, whatever holds it, such as numpy's integers; no truth value.
+
+    Args:
+        value: Anything.
+        name: What it is, the subject of the error's sentence.
+        kind: The error to raise.
+        hint: Its hint.
+
+    Raises:
+        LongspanError: It is no whole number.
+    """
+    if not isinstance(value, bool):
+        try:
+            return operator.index(value)
+        except TypeError:
+            pass
+    raise kind(f"{name} must be a whole number, not {shown(value)}.", hint)
 
 
 def is_plain(value: Any, depth: int = 16) -> bool:

@@ -18,7 +18,7 @@ from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
 from torch.nn.attention.flex_attention import AuxRequest, BlockMask, flex_attention
 
 from longspan.attention.call import Call, repeated
-from longspan.errors import SeamError
+from longspan.errors import SeamError, one_line
 
 _BLOCK = 128
 _FORMS = 64
@@ -137,8 +137,9 @@ def _run(
                 **options,
             )
     except (TorchDynamoException, FailOnRecompileLimitHit) as error:
-        fact = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise SeamError(f"FlexAttention could not be compiled here: {fact}", 'pass attention="sdpa"') from error
+        raise SeamError(
+            f"FlexAttention could not be compiled here: {one_line(error)}", 'pass attention="sdpa"'
+        ) from error
     return (found, None) if joined else (found[0], found[1].lse)
 
 

@@ -20,7 +20,7 @@ from longspan.benchmarks.files import bad_line
 from longspan.benchmarks.rows import draw, rows_of
 from longspan.benchmarks.tasks import Question
 from longspan.disk import state_of
-from longspan.errors import BenchmarkError, require
+from longspan.errors import BenchmarkError, one_line, require
 
 _EXTRA = "lm"
 _SHOTS_SEED = 1234  # lm-eval's own default for the choice of examples
@@ -130,7 +130,7 @@ def _load(source: Source, stamp: tuple[int, ...]) -> Any:
         raise
     except ImportError as error:
         raise BenchmarkError(
-            f"The task {source.task} needs a package: {str(error).splitlines()[0]}", f"pip install 'longspan[{_EXTRA}]'"
+            f"The task {source.task} needs a package: {one_line(error)}", f"pip install 'longspan[{_EXTRA}]'"
         ) from None
     except Exception as error:  # noqa: BLE001 tasks run code of their own, which raises anything
         raise BenchmarkError(
@@ -170,8 +170,8 @@ def _quiet() -> Iterator[None]:
 
 
 def _cause(error: Exception) -> str:
-    lines = str(error).splitlines()
-    return f"{type(error).__name__}{': ' if lines else ''}{lines[0] if lines else ''}"
+    name, told = type(error).__name__, one_line(error)
+    return name if told == name else f"{name}: {told}"
 
 
 def _local(source: Source, path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from longspan.benchmarks.files import read_lines
 from longspan.benchmarks.fit import fit
 from longspan.benchmarks.tasks import Count, Question
-from longspan.errors import BenchmarkError, require
+from longspan.errors import BenchmarkError, one_line, require
 
 Row = tuple[Path, int, dict[str, Any]]
 """Where a row stands (file and line) and what it says."""
@@ -48,9 +48,8 @@ def hub_rows(name: str, repository: str, config: str | None, split: str, layout:
     try:
         found = datasets.load_dataset(repository, config, split=split)
     except Exception as error:  # noqa: BLE001 the library raises dozens of types, each for the same fact
-        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BenchmarkError(
-            f"{name} could not load {repository} from the hub: {cause}", f'{name}(folder="...") with {layout}'
+            f"{name} could not load {repository} from the hub: {one_line(error)}", f'{name}(folder="...") with {layout}'
         ) from None
     return [(Path(repository), i, dict(row)) for i, row in enumerate(found, start=1)]
 

@@ -17,6 +17,7 @@ from longspan.encoding.run import Encoder
 from longspan.errors import EncodeError
 from longspan.reading import Strategy
 from longspan.texts import listed
+from longspan.values import whole
 
 EXACT = 0.99999
 """Smallest cosine to float32 at which vectors count as the same."""
@@ -74,6 +75,8 @@ def bench(
         EncodeError: There are no texts, or torch itself cannot encode them.
     """
     texts = listed(texts)
+    rounds = whole(rounds, "The number of rounds", EncodeError, "pass rounds=5")
+    seed = whole(seed, "The seed", EncodeError, "pass seed=0")
     if not texts or rounds < 1:
         raise EncodeError(f"{len(texts)} texts and {rounds} rounds measure nothing.", "give at least one of each")
     usual = ("torch", "float32")

@@ -82,7 +82,7 @@ def collect(
     errors: dict[int, EncodeError],
     dimension: int,
 ) -> Encoded:
-    """Put together what was read of each text.
+    """Put together what was read of each text; one whose vectors are not finite is an error.
 
     Args:
         count: How many texts there are.
@@ -92,15 +92,30 @@ def collect(
         errors: Place to why it could not be read.
         dimension: Columns of the vectors.
     """
+    stacked = np.concatenate([np.zeros((0, dimension), np.float32), *vectors])
+    if not np.isfinite(stacked).all():
+        held = dict(zip(readings, vectors, strict=True))
+        whole = {place: one for place, one in held.items() if np.isfinite(one).all()}
+        lost = {place: _overflown(one) for place, one in held.items() if place not in whole}
+        kept = {place: readings[place] for place in whole}
+        return collect(count, texts, kept, [*whole.values()], {**errors, **lost}, dimension)
     spans = [texts[place].text.characters(span) for place, reading in readings.items() for span in reading.spans]
     return Encoded(
-        vectors=np.concatenate([np.zeros((0, dimension), np.float32), *vectors]),
+        vectors=stacked,
         owner=np.repeat(np.array(list(readings), dtype=np.int64), [len(one) for one in vectors]),
         spans=np.array(spans, dtype=np.int64).reshape(-1, 2),
         given=[texts[place].text.tokens if place in readings else 0 for place in range(count)],
         used=[readings[place].used if place in readings else 0 for place in range(count)],
         windows=[len(readings[place].windows) if place in readings else 0 for place in range(count)],
         errors=errors,
+    )
+
+
+def _overflown(vectors: np.ndarray) -> EncodeError:
+    wrong = int((~np.isfinite(vectors)).sum())
+    return EncodeError(
+        f"{wrong:,} of the {vectors.size:,} numbers that the model makes of it are not finite.",
+        "use float32 or bfloat16, whose range is wider than float16's; or look for such numbers in the model's weights",
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from longspan.errors import EncodeError
 from longspan.seams import anatomy
+from longspan.tokenizer import tokens_of
 
 Reach = Literal["tokens", "row", "pool", "vector"]
 """What a module works on: token states one by one, all those of a row, pooling, or the pooled vector."""
@@ -137,5 +138,6 @@ def _types(tokenizer: Any) -> list[int]:
     if "token_type_ids" not in tokenizer.model_input_names:
         return []
     backend = getattr(tokenizer, "backend_tokenizer", None)  # asked itself, for a call would change what it cuts
-    found = tokenizer("a", verbose=False)["token_type_ids"] if backend is None else backend.encode("a").type_ids
-    return list(found)
+    if backend is None:
+        return list(tokens_of(tokenizer, "a", verbose=False)["token_type_ids"])
+    return list(tokens_of(backend.encode, "a").type_ids)

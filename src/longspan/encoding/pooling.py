@@ -15,7 +15,7 @@ from longspan.encoding import pipeline
 from longspan.encoding.encoded import unit
 from longspan.encoding.engines.rows import pad
 from longspan.encoding.tokens import Row
-from longspan.errors import EncodeError
+from longspan.errors import EncodeError, one_line
 
 _CANNOT = (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError)
 """What a module answers that does not fit the one in front of it."""
@@ -159,8 +159,7 @@ def _through(module: Any, features: dict[str, Any]) -> dict[str, Any]:
         if isinstance(error, torch.OutOfMemoryError):
             raise
         raise EncodeError(
-            f"A {type(module).__name__} does not fit the modules in front of it: "
-            f"{(str(error).strip() or type(error).__name__).splitlines()[0]}",
+            f"A {type(module).__name__} does not fit the modules in front of it: {one_line(error)}",
             "encode with model.encode, which tells the same, and mend the pipeline",
         ) from error
     return made

@@ -18,7 +18,7 @@ from longspan.encoding.forward import vectors
 from longspan.encoding.pooling import Head
 from longspan.encoding.strategy import as_strategy, check_spans, chunked, window_of
 from longspan.encoding.tokens import FrameKind, Tokenised
-from longspan.errors import EncodeError
+from longspan.errors import EncodeError, shown
 from longspan.extension import automatic, extended_twin, plan_of
 from longspan.families import files_of
 from longspan.identity import identity, stamp
@@ -27,6 +27,7 @@ from longspan.reading import Reading, Span, Strategy, Text, check_reading
 from longspan.seams import anatomy
 from longspan.storage.load import lost_parts
 from longspan.texts import listed, spans_of
+from longspan.values import whole
 
 OnOverflow = Literal["error", "warn", "truncate", "chunk", "extend"]
 OnError = Literal["raise", "keep"]
@@ -109,8 +110,10 @@ class Encoder:
         pipeline.check_transformer(model)
         if on_overflow not in get_args(OnOverflow):
             raise EncodeError(f"There is no on_overflow={on_overflow!r}.", f"use {', '.join(get_args(OnOverflow))}")
-        if batch_tokens is not None and batch_tokens < 1:
-            raise EncodeError(f"A batch cannot cost {batch_tokens} tokens.", "use at least 1")
+        given, hint = {"batch_tokens": batch_tokens, "layers": layers, "dims": dims}, "give one, or leave it out"
+        numbers = {name: whole(value, name, EncodeError, hint) for name, value in given.items() if value is not None}
+        if numbers.get("batch_tokens", 1) < 1:
+            raise EncodeError(f"A batch cannot cost {shown(batch_tokens)} tokens.", "use at least 1")
         if lost := lost_parts(model):
             warnings.warn(f"stock tools loaded this model without {lost}; longspan.load restores all", stacklevel=3)
         self.model = model
@@ -119,9 +122,9 @@ class Encoder:
             chosen, _ = automatic(model, self.strategy.to or 0)  # type: ignore[attr-defined]
             self.strategy = replace(self.strategy, method=chosen)  # type: ignore[type-var]
         self.on_overflow = on_overflow
-        self._how: dict[str, Any] = {"backend": backend, "dtype": dtype, "layers": layers}
-        self._what: dict[str, Any] = {"prompt": prompt, "frame": frame, "dims": dims}
-        self._budget = batch_tokens
+        self._how: dict[str, Any] = {"backend": backend, "dtype": dtype, "layers": numbers.get("layers")}
+        self._what: dict[str, Any] = {"prompt": prompt, "frame": frame, "dims": numbers.get("dims")}
+        self._budget = numbers.get("batch_tokens")
         self._take()
 
     def _take(self) -> None:
@@ -188,6 +191,8 @@ class Encoder:
         return window_of(self._reader(), self.strategy)
 
     def _run(self, texts: Iterable[Any], spans: Spans | None, on_error: OnError, progress: str) -> Encoded:
+        if not isinstance(progress, str):
+            raise EncodeError(f"progress={progress!r} is no title.", 'pass progress="reading", or "" for no bar')
         if on_error not in get_args(OnError):
             raise EncodeError(f"There is no on_error={on_error!r}.", f"use {' or '.join(get_args(OnError))}")
         if stamp(self.model) != self._stamp:  # it was trained, edited, extended or moved since
@@ -206,11 +211,13 @@ class Encoder:
         for place in again:
             del readings[place]
         encoded = self._encoded(len(given), tokenised, readings, errors, progress)
-        if not again:
-            return encoded
-        other = self._other(longest)
-        rest = other._run([given[place] for place in again], [known[place] for place in again], on_error, progress)
-        return interleave(encoded, rest, again)
+        if again:
+            other = self._other(longest)
+            rest = other._run([given[place] for place in again], [known[place] for place in again], "keep", progress)
+            encoded = interleave(encoded, rest, again)
+        if encoded.errors and on_error == "raise":  # of vectors that are no numbers
+            raise named(encoded.errors, len(given))
+        return encoded
 
     def _methods(self) -> Sequence[Any]:
         """What the model is extended by, and by what the strategy would."""
@@ -252,11 +259,11 @@ class Encoder:
         return len(self.frame.wrap([0] * tokens, []).ids)
 
     def _read(self, tokenised: dict[int, Tokenised], errors: dict[int, EncodeError]) -> dict[int, Reading]:
-        window, readings = self.window, {}
+        window, rows, readings = self.window, anatomy.word_rows(anatomy.transformer(self.model)), {}
         self.strategy.read(Text("a", 1, ((0, 1),), ((0, 1),)), self.frame.room(window, 0))  # no text's own fault
         for place, one in tokenised.items():
             try:
-                tokens.check_tokens(one.text)
+                tokens.check_tokens(one, self.frame, rows)
                 readings[place] = check_reading(self.strategy.read(one.text, self.frame.room(window, len(one.prompt))))
             except EncodeError as error:  # noqa: PERF203 one text's error is not another's
                 errors[place] = error

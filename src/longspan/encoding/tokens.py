@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 from longspan.errors import BlankTextError, EncodeError
 from longspan.reading import Span, Text
 from longspan.texts import blank
-from longspan.tokenizer import around, own
+from longspan.tokenizer import around, own, tokens_of
 
 _ONE_WORD = ('This sentence : "', '" means in one word:"')  # PromptEOL's words (Jiang et al. 2023)
 
@@ -89,8 +89,10 @@ def frame(tokenizer: Any, kind: FrameKind | None, *, prompt: str = "", mode: str
         mode: How the model pools.
 
     Raises:
-        EncodeError: There is no such frame, its words have no tokens, or it is not made for how the model pools.
+        EncodeError: The prompt is no text, there is no such frame, its words have no tokens, or it is not made for
+            how the model pools.
     """
+    check_prompt(prompt)
     before, after = around(tokenizer)
     if kind is None:
         return Frame(before, after, prompt=_counted(tokenizer, prompt, before, after))
@@ -119,22 +121,66 @@ def refusal(text: Any) -> EncodeError | None:
     if blank(text):
         shown = f"It has {len(text)} characters, none of them visible." if text else "It is empty."
         return BlankTextError(shown, _LEAVE_OUT)
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        fact = f"Character {error.start} is a lone surrogate, U+{ord(text[error.start]):04X}, which no text holds."
-        return EncodeError(fact, "read the text with errors='replace'")
+    if told := _surrogate(text):
+        return EncodeError(f"{told}.", "read the text with errors='replace'")
     return None
 
 
-def check_tokens(text: Text) -> None:
-    """Check that a text that shows something is something to the tokenizer as well.
+def _surrogate(text: str) -> str:
+    """What is no character in a text, "" where all are."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return f"Character {error.start} is a lone surrogate, U+{ord(text[error.start]):04X}, which no text holds"
+    return ""
+
+
+def check_prompt(prompt: Any) -> None:
+    """Check that a prompt is a text.
+
+    Raises:
+        EncodeError: It is none.
+    """
+    if not isinstance(prompt, str):
+        raise EncodeError(f"The prompt is a {type(prompt).__name__}, not a string.", 'pass prompt="query: "')
+    if told := _surrogate(prompt):
+        raise EncodeError(f"The prompt cannot be read: {told}.", "read it with errors='replace'")
+
+
+def check_tokens(one: Tokenised, frame: Frame, rows: int | None) -> None:
+    """Check that a text that shows something is something to the tokenizer, and each token to the model.
+
+    Args:
+        one: The text.
+        frame: What stands around its windows.
+        rows: Of the model's embedding of words, None where there is no such table.
 
     Raises:
         BlankTextError: It has no token.
+        EncodeError: A token of it has no row.
     """
-    if not text.tokens:
-        raise BlankTextError(f"None of its {len(text.text)} characters has a token in this vocabulary.", _LEAVE_OUT)
+    if not one.ids:
+        characters = len(one.text.text)
+        raise BlankTextError(f"None of its {characters} characters has a token in this vocabulary.", _LEAVE_OUT)
+    check_rows(one.ids, rows)
+    check_rows((*frame.before, *frame.after, *(frame.again or ()), *one.prompt), rows)
+
+
+def check_rows(ids: Sequence[int], rows: int | None) -> None:
+    """Check that a model has a row for each token.
+
+    Args:
+        ids: Token ids.
+        rows: Of the model's embedding of words, None where there is no such table.
+
+    Raises:
+        EncodeError: It has none for one.
+    """
+    if rows is not None and (highest := max(ids, default=0)) >= rows:
+        raise EncodeError(
+            f"Its token {highest} has no row in the model's embedding of {rows} words.",
+            "call resize_token_embeddings after tokens are added, and train the new rows",
+        )
 
 
 class Tokenised(NamedTuple):
@@ -206,18 +252,16 @@ def uncut(tokenizer: Any, texts: Sequence[str]) -> Any:
     Raises:
         EncodeError: The tokenizer cannot read a text, as one without an unknown token cannot read unknown words.
     """
-    try:
-        return own(tokenizer)(
-            list(texts),
-            add_special_tokens=False,
-            truncation=False,
-            padding=False,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,  # it would warn of texts that exceed a limit, which is the caller's care
-        )
-    except Exception as error:  # tokenizers raises no kind of its own
-        raise EncodeError(f"The tokenizer cannot read it: {error}", "use a vocabulary with an unknown token") from error
+    return tokens_of(
+        own(tokenizer),
+        list(texts),
+        add_special_tokens=False,
+        truncation=False,
+        padding=False,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        verbose=False,  # it would warn of texts that exceed a limit, which is the caller's care
+    )
 
 
 class _Offsets(Sequence[Span]):

@@ -13,16 +13,18 @@ from longspan.benchmarks.retrieval.fairytaleqa import FairytaleQA
 from longspan.card import BenchmarkCard, MethodCard
 from longspan.errors import PlanError
 from longspan.evaluation.drift import short_drift
+from longspan.evaluation.measurement import seed_of
 from longspan.evaluation.race import Cell, Race, mean_of, metric_of
 from longspan.evaluation.run import collect, own_identity
 from longspan.evaluation.score import DRIFT, Score
 from longspan.evaluation.statistics import Interval
 from longspan.geometry import Geometry
 from longspan.identity import identity
-from longspan.inspection import inspect
+from longspan.inspection import inspect, trained
 from longspan.outcomes import remember
 from longspan.planning import plan
 from longspan.seams import anatomy
+from longspan.values import whole
 
 FINALISTS = 4
 _TEXTS = 16  # whose vectors are compared before and after
@@ -129,6 +131,7 @@ def compare(
         PlanError: The model is extended already, or no method applies.
         BenchmarkError: A benchmark cannot be built.
     """
+    to, window, seed = whole(to, "The target in tokens", PlanError, "write to=4096"), trained(window), seed_of(seed)
     own = own_identity(model, window, options.get("tokenizer"))
     race = Race(model, to, inspect(model, window=window), seed, [*known], keep, own)
     race.how = {"cache": cache, "progress": progress, "window": window, **options}

@@ -7,17 +7,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from longspan import spec
 from longspan.benchmarks.tasks import Passages, Question, Questions
+from longspan.encoding.tokens import check_rows
 from longspan.errors import BenchmarkError
 from longspan.evaluation.measurement import Outcome, model_facts, planned, read_of
 from longspan.extension import plan_of
 from longspan.inspection import inspect
 from longspan.planning import Plan
 from longspan.seams import anatomy
-from longspan.tokenizer import own
+from longspan.tokenizer import own, tokens_of
 
 _BATCH_TOKENS = 8192
 
@@ -38,6 +40,7 @@ class Language:
 
     def __init__(self, model: Any, tokenizer: Any, made: Plan | None) -> None:
         self.model, self.tokenizer, self.made = model, own(tokenizer), made
+        self._rows = anatomy.word_rows(model)
         plan = made or plan_of(model)
         self.window = plan.length if plan else inspect(model).window
         self.facts = {
@@ -50,7 +53,12 @@ class Language:
 
     def count(self, text: str) -> int:
         """Tokens of a text, those that the tokenizer adds included."""
-        return len(self.tokenizer(text)["input_ids"])
+        return len(self._ids(text))
+
+    def _ids(self, text: str, **options: Any) -> list[int]:
+        found: list[int] = tokens_of(self.tokenizer, text, **options)["input_ids"]
+        check_rows(found, self._rows)
+        return found
 
     @torch.inference_mode()
     def answer(self, examples: Questions | Passages, title: str) -> Outcome:
@@ -68,7 +76,7 @@ class Language:
                 f"{examples.name} shows images ({pictured[0]}); this model reads text only.",
                 "score the replies of a vision model with the benchmark's score(question, reply)",
             )
-        ids = {name: self.tokenizer(question.prompt)["input_ids"] for name, question in questions.items()}
+        ids = {name: self._ids(question.prompt) for name, question in questions.items()}
         read = {name: self._fit(ids[name], questions[name]) for name in questions}
         replies: dict[str, str] = {}
         order = sorted(questions, key=lambda name: (len(read[name]), name))
@@ -109,6 +117,7 @@ class Language:
             max_new_tokens=questions[batch[0]].new_tokens,
             do_sample=False,
             pad_token_id=pad or 0,
+            logits_processor=[_check_numbers],
         )
         texts = self.tokenizer.batch_decode(written[:, width:], skip_special_tokens=True)
         return [_until(text, questions[name].stop) for name, text in zip(batch, texts, strict=True)]
@@ -117,7 +126,7 @@ class Language:
         """The choice whose tokens are likeliest in sum."""
         likely = []
         for choice in choices:
-            added = self.tokenizer(choice, add_special_tokens=False)["input_ids"]
+            added = self._ids(choice, add_special_tokens=False)
             likely.append(sum(_log_probabilities(model, [*ids, *added], len(added))) if added else -float("inf"))
         return choices[max(range(len(choices)), key=likely.__getitem__)]
 
@@ -128,7 +137,7 @@ class Language:
                 f"A window of {self.window} tokens cannot predict {examples.scored} of its tokens.",
                 f"score at most {self.window - 1}",
             )
-        ids = {name: self.tokenizer(text)["input_ids"][: examples.length] for name, text in examples.texts.items()}
+        ids = {name: self._ids(text)[: examples.length] for name, text in examples.texts.items()}
         if short := [name for name, one in ids.items() if len(one) < examples.length]:
             raise BenchmarkError(
                 f"{examples.name}: passage {short[0]} has {len(ids[short[0]])} tokens, {examples.length} are read.",
@@ -149,8 +158,23 @@ def _log_probabilities(model: Any, ids: list[int], scored: int) -> list[float]:
     """Those of the last ``scored`` tokens, given all before them [nats]."""
     row = torch.tensor([ids], device=model.device)
     logits = model(input_ids=row, logits_to_keep=scored + 1).logits[0, -scored - 1 : -1].float()
+    _check_numbers(row, logits)
     found: list[float] = logits.log_softmax(-1).gather(1, row[0, -scored:, None])[:, 0].tolist()
     return found
+
+
+def _check_numbers(ids: Tensor, logits: Tensor) -> Tensor:
+    """The logits behind ids, as they are; a rule of ``generate``.
+
+    Raises:
+        BenchmarkError: A model that gives no numbers would be given a score all the same.
+    """
+    if logits.isnan().any():
+        raise BenchmarkError(
+            f"The model's logits are not numbers after {ids.shape[-1]} tokens.",
+            "use float32 or bfloat16, whose range is wider than float16's; or look for nan in the model's weights",
+        )
+    return logits
 
 
 def _batches(order: Sequence[str], read: dict[str, list[int]], questions: dict[str, Question]) -> list[list[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cache
@@ -14,12 +14,44 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from longspan import __version__
+from longspan.errors import BenchmarkError, PlanError, shown
 from longspan.evaluation.score import Score
 from longspan.extension import extended_twin
 from longspan.planning import Plan
 from longspan.seams import anatomy
+from longspan.values import whole
 
 PACKAGES = ("torch", "transformers", "sentence-transformers")
+
+
+def seed_of(given: Any) -> int:
+    """The seed of a measurement.
+
+    Raises:
+        BenchmarkError: It is no whole number.
+    """
+    return whole(given, "The seed", BenchmarkError, "pass seed=0")
+
+
+def target_of(given: Any) -> int | None:
+    """The target of an extension [tokens], None where none is given.
+
+    Raises:
+        PlanError: It is no whole number.
+    """
+    return None if given is None else whole(given, "The target in tokens", PlanError, "write to=4096")
+
+
+def lengths_of(given: Any) -> list[int]:
+    """Lengths that somebody asks for [tokens].
+
+    Raises:
+        BenchmarkError: They are no whole numbers, or no several.
+    """
+    hint = "pass lengths=(512, 1024, 2048, 4096)"
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise BenchmarkError(f"The lengths must be whole numbers, not {shown(given)}.", hint)
+    return [whole(length, "A length in tokens", BenchmarkError, hint) for length in given]
 
 
 class Read(NamedTuple):

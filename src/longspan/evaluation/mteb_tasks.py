@@ -15,7 +15,7 @@ from longspan.benchmarks.retrieval.longembed import LongEmbed
 from longspan.benchmarks.retrieval.needle import Needle
 from longspan.benchmarks.retrieval.passkey import Passkey
 from longspan.benchmarks.tasks import Retrieval, digest
-from longspan.errors import BenchmarkError, require
+from longspan.errors import BenchmarkError, one_line, require
 from longspan.evaluation.score import Score
 from longspan.jsons import parse
 
@@ -81,8 +81,9 @@ def earlier(results: Any, task: str, meta: Any) -> Any:
         path = Path(results.get_task_result_path(task, meta))
         kept = path.with_name(f"{path.name}.damaged")
         path.replace(kept)
-        first = str(error).splitlines()[0]
-        warnings.warn(f"{path} is no whole result ({first}); it is kept as {kept.name}, and made anew", stacklevel=3)
+        warnings.warn(
+            f"{path} is no whole result ({one_line(error)}); it is kept as {kept.name}, and made anew", stacklevel=3
+        )
         return None
 
 

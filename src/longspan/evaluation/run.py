@@ -17,18 +17,17 @@ from longspan.evaluation.bm25 import BM25
 from longspan.evaluation.cache import VectorCache
 from longspan.evaluation.cells import card_of
 from longspan.evaluation.language import Language
-from longspan.evaluation.measurement import Outcome, score
+from longspan.evaluation.measurement import Outcome, lengths_of, score, seed_of, target_of
 from longspan.evaluation.sampling import quick_lengths, sample
 from longspan.evaluation.score import Score
 from longspan.evaluation.search import Dense, Hybrid
 from longspan.extension import plan_of
 from longspan.identity import identity
-from longspan.inspection import inspect
+from longspan.inspection import inspect, trained
 from longspan.planning import plan
 from longspan.seams import anatomy
 from longspan.storage.load import tokenizer_of
-from longspan.texts import listed
-from longspan.tokenizer import own
+from longspan.tokenizer import own, tokens_of
 
 LADDER = ("truncate", "chunk_mean", "chunk_max", "chunk_max(top=2)", "long_late")
 """How a model reads long documents without being extended: what an extension has to beat."""
@@ -92,9 +91,9 @@ def evaluate(
     Warns:
         UserWarning: A part of a collection has no data here; the others are measured.
     """
-    lengths = listed(lengths, "lengths", BenchmarkError)
+    window, seed, lengths = trained(window), seed_of(seed), lengths_of(lengths)
     chosen = collect(benchmarks, data, seed)
-    target = to or max([*lengths, 0])
+    target = target_of(to) or max([*lengths, 0])
     arms: Sequence[Arm]
     if anatomy.is_pipeline(model):
         arms = _searches(model, target, methods, strategies, bm25, window, options, VectorCache(cache))
@@ -134,7 +133,9 @@ def evaluate(
 
 def _counter(tokenizer: Any) -> Count:
     counting = own(tokenizer)
-    return lambda text: len(counting(text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"])
+    return lambda text: len(
+        tokens_of(counting, text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
+    )
 
 
 def _can(arm: Arm, examples: Any) -> bool:

@@ -62,8 +62,10 @@ def pipeline_class(model: Any) -> str:
 
 def refusal(model: Any) -> tuple[str, str] | None:
     """Why a pipeline cannot be extended, as an error's fact and hint; None where it can, or is no pipeline."""
-    if not isinstance(model, nn.Sequential) or not len(model):
+    if not isinstance(model, nn.Sequential):
         return None
+    if not len(model):
+        return f"This {type(model).__name__} is empty.", "pass a pipeline that begins with a Transformer"
     name, first = type(model).__name__, type(model[0]).__name__
     if not is_pipeline(model):
         return (
@@ -85,7 +87,16 @@ def refusal(model: Any) -> tuple[str, str] | None:
 
 def is_pipeline(model: Any) -> bool:
     """Whether it is a sentence-transformers model; told by shape, since importing that package takes seconds."""
-    return isinstance(model, nn.Sequential) and hasattr(model[0], "auto_model")
+    return isinstance(model, nn.Sequential) and len(model) > 0 and hasattr(model[0], "auto_model")
+
+
+def word_rows(model: Any) -> int | None:
+    """Rows of the embedding of words of a transformers model, None where it keeps none."""
+    try:
+        rows = getattr(model.get_input_embeddings(), "num_embeddings", None)
+    except NotImplementedError:
+        return None
+    return rows if isinstance(rows, int) else None
 
 
 def text_config(model: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from longspan.errors import LongspanError, SeamError
+from longspan.errors import LongspanError, SeamError, one_line
 from longspan.seams import anatomy
 from longspan.seams.journal import Journal
 
@@ -74,7 +74,7 @@ def _failure(model: Any, journal: Journal, tokens: int, positions: Tensor | None
     except (LongspanError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - whatever a model's own code does with a length that it does not know
-        return (str(error).strip() or type(error).__name__).splitlines()[0]
+        return one_line(error)
     return ""
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from longspan.configs import check_config
-from longspan.errors import LongspanError, SpecError, StorageError
+from longspan.errors import LongspanError, SpecError, StorageError, is_failure, one_line
 from longspan.extension import plan_of, reapply
 from longspan.planning import Plan
 from longspan.promises import beyond_stock
@@ -79,9 +79,10 @@ def reading(source: str | Path, hint: str) -> Iterator[None]:
         yield
     except LongspanError:
         raise
-    except Exception as error:  # safetensors, tokenizers and json each raise their own kinds
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise StorageError(f"{str(source)!r} cannot be loaded: {first}", hint) from error
+    except BaseException as error:  # safetensors, tokenizers and json each raise their own kinds
+        if not is_failure(error):
+            raise
+        raise StorageError(f"{str(source)!r} cannot be loaded: {one_line(error)}", hint) from error
 
 
 def check_pipeline(model: Any, place: str) -> None:

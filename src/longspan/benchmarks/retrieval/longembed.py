@@ -15,7 +15,7 @@ from longspan.benchmarks.retrieval.needle import Needle
 from longspan.benchmarks.retrieval.passkey import Passkey
 from longspan.benchmarks.rows import check_natural
 from longspan.benchmarks.tasks import Retrieval
-from longspan.errors import BenchmarkError, require
+from longspan.errors import BenchmarkError, one_line, require
 
 CARD = {
     "title": "LongEmbed",
@@ -117,9 +117,8 @@ def _from_hub(task: str) -> Retrieval:
         queries = {row["id"]: row["text"] for row in data["queries"]}
         judged = sorted(data["relevant_docs"].items())
     except Exception as error:  # the libraries raise dozens of types, each for the same fact
-        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BenchmarkError(
-            f"longembed could not load {name} from the hub: {cause}",
+            f"longembed could not load {name} from the hub: {one_line(error)}",
             f'longembed(task={task!r}, folder="...") with {_LAYOUT}',
         ) from error
     right = {query: tuple(key for key, score in found.items() if score > 0) for query, found in judged}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from longspan.errors import EncodeError
+from longspan.values import whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,10 +69,12 @@ def engine(
         >>> engine(model, "onnx", "int8").states([[101, 7592, 102]]).shape
         torch.Size([1, 3, 384])
     """
-    if backend not in DTYPES:
+    if not isinstance(backend, str) or backend not in DTYPES:
         raise EncodeError(f"There is no backend {backend!r}.", f"use one of {', '.join(DTYPES)}")
-    if dtype is not None and dtype not in DTYPES[backend]:
-        homes = [name for name, dtypes in DTYPES.items() if dtype in dtypes]
+    if layers is not None:
+        layers = whole(layers, "layers", EncodeError, "give one, or leave it out")
+    if dtype is not None and not (isinstance(dtype, str) and dtype in DTYPES[backend]):
+        homes = [name for name, dtypes in DTYPES.items() if isinstance(dtype, str) and dtype in dtypes]
         raise EncodeError(
             f"The {backend} backend does not compute in {dtype!r}.",
             f"use one of {', '.join(DTYPES[backend])}" + (f", or backend {' or '.join(homes)}" if homes else ""),

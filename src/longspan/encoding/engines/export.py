@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from longspan import __version__
 from longspan.encoding.engines.torch_ import depends_on_batch
 from longspan.encoding.engines.twin import pad_token, special_ids, twin
-from longspan.errors import EncodeError
+from longspan.errors import EncodeError, one_line
 from longspan.identity import identity
 from longspan.seams import anatomy
 
@@ -104,9 +104,9 @@ def exporting(module: Traceable, backend: str) -> Iterator[None]:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     except Exception as error:
-        told = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise EncodeError(
-            f"A {type(module.model).__name__} with these positions cannot be exported to {backend}: {told[:200]}",
+            f"A {type(module.model).__name__} with these positions cannot be exported to {backend}: "
+            f"{one_line(error)[:200]}",
             'use backend="torch"',
         ) from error
 

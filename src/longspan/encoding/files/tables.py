@@ -12,7 +12,7 @@ from typing import Any
 
 from longspan.encoding.files.pieces import Limits, Piece, changed, told
 from longspan.encoding.files.rows import Columns, Row, from_fields
-from longspan.errors import EncodeError, require
+from longspan.errors import EncodeError, one_line, require
 
 _AT_ONCE = 1 << 20  # bytes
 _TEXT = ("string", "large_string", "string_view")
@@ -188,4 +188,4 @@ def _told(path: str) -> Iterator[None]:
         with told(path):
             yield
     except (error, UnicodeDecodeError) as reason:  # the latter of a column's name
-        raise _damaged(path, (str(reason).strip() or "no reason given").splitlines()[0].rstrip(".")) from None
+        raise _damaged(path, one_line(reason).rstrip(".")) from None
