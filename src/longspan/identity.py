@@ -202,7 +202,7 @@ class _Look(Teller):
             return ""
         try:
             return hashlib.sha256(part.__getstate__()).hexdigest()
-        except Exception:  # the library has no state of it
+        except Exception:  # noqa: BLE001 - that is what the library raises where it has no state
             kind = type(part).__name__
             raise InspectError(
                 f"The tokenizer's {kind} is written in Python and cannot be told apart from others.",

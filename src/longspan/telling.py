@@ -13,7 +13,7 @@ import sys
 import threading
 import types
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from typing import Any
 
@@ -25,12 +25,16 @@ from torch.utils.hooks import RemovableHandle
 from longspan.errors import InspectError
 
 # What a computation may hold, and does not depend on.
-_BESIDE = (logging.Logger, logging.Handler, RemovableHandle, Executor, threading.Thread, threading.Event)
-_BESIDE = (*_BESIDE, threading.Condition, threading.local, type(threading.Lock()), type(threading.RLock()))
-_BESIDE = (*_BESIDE, weakref.ReferenceType, weakref.WeakKeyDictionary, weakref.WeakValueDictionary, weakref.WeakSet)
+_BESIDE: tuple[type, ...] = (
+    *(logging.Logger, logging.Handler, RemovableHandle, Executor, threading.Thread, threading.Event),
+    *(threading.Condition, threading.local, type(threading.Lock()), type(threading.RLock())),
+    *(weakref.ReferenceType, weakref.WeakKeyDictionary, weakref.WeakValueDictionary, weakref.WeakSet),
+)
 _NAMED = (torch.dtype, torch.device, torch.layout, torch.memory_format, np.dtype)
-_BUILTIN = (types.BuiltinFunctionType, types.MethodWrapperType, types.WrapperDescriptorType)
-_BUILTIN = (*_BUILTIN, types.MethodDescriptorType, types.ClassMethodDescriptorType)
+_BUILTIN: tuple[type, ...] = (
+    *(types.BuiltinFunctionType, types.MethodWrapperType, types.WrapperDescriptorType),
+    *(types.MethodDescriptorType, types.ClassMethodDescriptorType),
+)
 
 
 class Teller:
@@ -102,8 +106,7 @@ class Teller:
         if isinstance(value, functools.partial):
             return ["partial", self.told(value.func), self.told(value.args), self.told(value.keywords)]
         if isinstance(value, _BUILTIN):
-            owner = getattr(value, "__self__", None)
-            return ["builtin", value.__qualname__, self.told(owner)]
+            return ["builtin", str(getattr(value, "__qualname__", "")), self.told(getattr(value, "__self__", None))]
         if isinstance(value, property):
             return ["property", self.told(value.fget)]
         if isinstance(value, (staticmethod, classmethod)):
@@ -151,7 +154,7 @@ class Teller:
         kind = type(value)
         if isinstance(value, torch.ScriptObject):
             try:
-                return ["script", value._type().name(), self.told(value.__getstate__())]
+                return ["script", str(value._type()), self.told(value.__getstate__())]
             except (RuntimeError, AttributeError, TypeError):
                 raise _refusal(value) from None
         slots = {name for each in kind.__mro__ for name in _slots(each)}
@@ -165,11 +168,11 @@ class Teller:
         try:
             known = copyreg.dispatch_table.get(type(value))
             kept = known(value) if known else value.__reduce_ex__(4)
-        except Exception:
+        except Exception:  # noqa: BLE001 - what a class of C raises is its own affair
             raise _refusal(value) from None
         if isinstance(kept, str):
             return kept
-        return [self.told(list(part) if _iterates(part) else part) for part in kept]
+        return [self.told(list(part) if isinstance(part, Iterator) else part) for part in kept]
 
 
 def digest(facts: Any) -> str:
@@ -181,10 +184,6 @@ def _slots(kind: type) -> Iterable[str]:
     found = vars(kind).get("__slots__", ())
     names = (found,) if isinstance(found, str) else tuple(found)
     return [name for name in names if name not in ("__dict__", "__weakref__")]
-
-
-def _iterates(part: Any) -> bool:
-    return hasattr(part, "__next__")
 
 
 def _refusal(value: Any) -> InspectError:

@@ -41,7 +41,7 @@ def test_it_does_not_depend_on_place_name_or_copy(home: Path, model: Any, tmp_pa
 
 
 def test_use_leaves_it(model: Any) -> None:
-    before, seen = identity(model), stamp(model)
+    before = identity(model)
     text = " ".join(WORDS[:100])
     model.encode([text, "ba"], prompt="co ", batch_size=1, truncate_dim=None)
     encode(model, [text], "chunk_mean(window=16)")
