@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import enum
 import functools
 import hashlib
-import json
-from collections.abc import Callable, Mapping
+import types
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
-from longspan.contents import digests, tensors, version
-from longspan.disk import digest_of, state_of
+from longspan.contents import digests, mark, tensors
+from longspan.disk import digest_of
 from longspan.errors import InspectError, PlanError
 from longspan.inspection import inspect
 from longspan.seams import anatomy
+from longspan.telling import Teller, digest
 
 CONVERTED_FROM = "converted_from"
 """Key of a converted model's configuration: the identity of the model that it was made of."""
@@ -35,8 +33,13 @@ _KEPT_BESIDE = {
     *("_similarity_pairwise", "trust_remote_code", "model_card_data", "_model_card_vars", "_model_card_text"),
     *("module_kwargs", "_model_config", "_device_map", "_modules_placed", "_accelerate_placement_hook"),
     *("is_hpu_graph_enabled", "config_keys"),
-    *("_prompt_length_mapping", "_declared_forward_params", "_load_adapter_kwargs"),
+    *("_prompt_length_mapping", "_declared_forward_params", "_load_adapter_kwargs", "_compiled_call_impl"),
+    *("_output_capturing_hooks_installed", "_gradient_checkpointing_func", "_require_grads_hook"),
+    *("_require_grads_hooks", "max_seq_len_cached", "_dora_cache", "_method_signature_cache"),
 }
+# Hooks that libraries add when a model is run or trained; they change no output.
+_WATCHING = {"output_capturing_hook", "make_inputs_require_grads", "make_inputs_require_grad"}
+_LIBRARIES = ("transformers.", "peft.")
 _NOT_OF_A_CONFIG = {
     *("_name_or_path", "transformers_version", "longspan", CONVERTED_FROM, "architectures", "dtype", "torch_dtype"),
     *("_commit_hash", "use_cache", "return_dict", "output_attentions", "output_hidden_states", "problem_type"),
@@ -47,26 +50,28 @@ _NOT_OF_A_TOKENIZER = {
     *("_tokenizer", "_vocab", "_merges", "init_inputs", "init_kwargs", "name_or_path", "_processor_class", "verbose"),
     *("_in_target_context_manager", "chat_template", "response_template", "response_schema", "chat_control_tokens"),
     *("deprecation_warnings", "backend", "files_loaded", "model_max_length", "model_input_names", "sp_model"),
-    *("is_local", "_is_local", "padding_side", "_pad_token_type_id"),
+    *("is_local", "_is_local", "padding_side", "_pad_token_type_id", "_cache_get_vocab"),
+    *("_chat_template_suffix_cache",),
 }
-_PLAIN = {bool, int, float, str}
 _NOTHING: frozenset[str] = frozenset()
-_PARTS = ("model", "normalizer", "pre_tokenizer", "post_processor", "decoder")
+_NOT_TOLD = _INTERNAL | _KEPT_BESIDE
+_PARTS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 
 
 def identity(model: Any, *, tokenizer: Any = None, window: int | None = None) -> str:
     """SHA-256 of all that a model's results depend on.
 
-    That is the content of weights and buffers, the configuration, the modules with their classes, settings and hooks
-    by name, a pipeline's prompts and limits, the tokenizer, the plan a model is extended by, and the content of the
-    files that the plan's methods read. Names and places are no part of it, nor is what changes by use. It is the same
-    in every process and for every copy.
+    That is the content of weights and buffers, the configuration, the modules with their classes, settings and hooks,
+    a pipeline's prompts and limits, the tokenizer, the plan a model is extended by, and the content of the files that
+    the plan's methods read. Functions are told with what they enclose and what they were given, objects by all that
+    they hold. Names and places are no part of it, nor is what changes by use or for training. It is the same in every
+    process and for every copy.
 
     A pooler whose output a pipeline does not read plays no part: many checkpoints have none, and get a random one.
 
-    Not seen: the code behind a class or function of the same name; an edit of ``.data`` that leaves the sample of a
-    tensor that was hashed before as it was (an edit of the tensor itself is seen); what a rotary module of type
-    dynamic or longrope computed for its last input.
+    Not seen: the code behind a class or function that can be imported by its name, and global variables; an edit of
+    ``.data`` that leaves the sample of a tensor that was hashed before as it was (an edit of the tensor itself is
+    seen); what a rotary module of type dynamic or longrope computed for its last input.
 
     Args:
         model: A SentenceTransformer or a transformers model.
@@ -74,154 +79,135 @@ def identity(model: Any, *, tokenizer: Any = None, window: int | None = None) ->
         window: Trained length in tokens that is assumed, where it is not what the model says.
 
     Raises:
-        InspectError: Weights are not in memory.
+        InspectError: Weights are not in memory, or the model holds something that cannot be told apart.
         PlanError: A file of the plan's methods cannot be read.
 
-    Cost: about a second a GB on one core; later calls hash only tensors that were changed.
+    Cost: about a second a GB on one core; later calls hash only tensors that were changed, and take some 5 ms.
     """
-    look = _Look(digests(tensor for module in model.modules() for tensor in tensors(module).values()))
-    if pooler := _unread(model):
-        look.met[id(pooler)] = pooler, "unread"
-    facts: dict[str, Any] = {"model": look.module(model)}
-    if anatomy.is_pipeline(model):
-        facts["max_seq_length"] = model.max_seq_length
+    contents = digests(tensor for module in model.modules() for tensor in tensors(module).values())
+    look = _Look(lambda tensor: contents.get(id(tensor)) or digests([tensor])[id(tensor)])
+    facts = look.model(model)
     if tokenizer is not None:
         facts["tokenizer"] = look.tokenizer(tokenizer)
     if window is not None and window != _window(model):
         facts["window"] = window
-    applied = getattr(anatomy.transformer(model).base_model, anatomy.APPLIED, None)
-    if applied is not None:
-        made = applied.plan
-        facts["plan"] = [look.method(each) for each in made.methods], made.length, made.geometry.window
-    return _digest(facts)
+    return digest(facts)
 
 
-def stamp(model: Any) -> tuple[Any, ...]:
-    """What differs in this process once a model was changed; cheap enough for every call.
+def stamp(model: Any) -> Any:
+    """What differs in this process whenever ``identity`` does, without reading a tensor or a vocabulary as a whole.
 
-    Equal stamps mean that no tensor was written to or replaced and no plain setting of a module, a configuration or
-    the tokenizer is another one; other stamps mean nothing: compare identities. Edits of ``.data`` are not seen.
+    Other stamps mean nothing: compare identities. A model that holds what cannot be told has another one at each call.
+    The vocabulary of a tokenizer counts by its size alone: it is never kept. Some 3 ms for a model of 100 tensors.
+
+    Raises:
+        PlanError: A file of the plan's methods cannot be read.
     """
-    found: list[Any] = [getattr(anatomy.transformer(model).base_model, anatomy.APPLIED, None)]
-    configs: dict[int, Any] = {}
-    for module in model.modules():
-        held, moving = vars(module), _moving(module)
-        found += (type(module), *(len(held[kind]) for kind in _HOOKS))
-        for name, value in held.items():
-            if type(value) in _PLAIN:
-                if name not in _INTERNAL and "cache" not in name:
-                    found.append(value)
-            elif name == "config":
-                configs[id(value)] = value
-        for kind in ("_parameters", "_buffers"):
-            for name, tensor in held[kind].items():
-                if tensor is not None and name not in moving:
-                    found += (tensor.data_ptr(), version(tensor))
-    if anatomy.is_pipeline(model):
-        found += [model.max_seq_length, str(model.prompts), len(model.tokenizer)]
-        configs[id(model.tokenizer)] = model.tokenizer
-    for config in configs.values():
-        found += [value for value in vars(config).values() if type(value) in _PLAIN]
-    found += [(path, state_of(path)) for path in (found[0].plan.files if found[0] else ())]
-    return tuple(found)
+    try:
+        return digest(_Look(mark, whole=False).model(model))
+    except InspectError:
+        return object()
 
 
-class _Look:
-    """One look at a model: what is met twice is told once, by its digest."""
+class _Look(Teller):
+    """One look at a model."""
 
-    def __init__(self, contents: dict[int, str]) -> None:
-        self.contents = contents
-        self.met: dict[int, tuple[Any, str]] = {}  # the object too, so that its id stays its own
+    def __init__(self, content: Callable[[Tensor], str], *, whole: bool = True) -> None:
+        super().__init__(content)
+        self.whole = whole  # vocabularies, too
 
-    def module(self, module: nn.Module) -> str:
+    def model(self, model: Any) -> dict[str, Any]:
+        """What there is to a model."""
+        if pooler := _unread(model):
+            self.met[id(pooler)] = pooler, "unread"
+        facts: dict[str, Any] = {"model": self.told(model)}
+        if anatomy.is_pipeline(model):
+            facts["max_seq_length"] = model.max_seq_length
+        applied = getattr(anatomy.transformer(model).base_model, anatomy.APPLIED, None)
+        if applied is not None:
+            made = applied.plan
+            facts["plan"] = [self.method(each) for each in made.methods], made.length, made.geometry.window
+        return facts
+
+    def module(self, module: nn.Module) -> list[Any]:
         """A module with all below it."""
-        moving = _moving(module)
+        if "_orig_mod" in module._modules and type(module).__name__ == "OptimizedModule":  # torch.compile
+            return self.module(module._orig_mod)  # type: ignore[arg-type]
+        held = vars(module).copy()
+        beside = _moving(module)
+        if getattr(getattr(held.get("forward"), "func", None), "__module__", "") == "accelerate.hooks":
+            beside |= {"forward", "_old_forward"}  # it moves inputs to where the weights are
         settings = {
             name: value
-            for name, value in vars(module).copy().items()
-            if name not in _INTERNAL | _KEPT_BESIDE | moving
-            and "cache" not in name
-            and not name.startswith(anatomy.APPLIED)
+            for name, value in held.items()
+            if name not in _NOT_TOLD and name not in beside and not name.startswith(anatomy.APPLIED)
         }
-        return self._once(
-            module,
-            lambda: [
-                type(module).__qualname__,
-                self.settings(settings),
-                [_name(hook) for kind in _HOOKS for hook in vars(module)[kind].values()],
-                [(name, self.told(one)) for name, one in tensors(module).items() if name not in moving],
-                [(name, self.told(child)) for name, child in module._modules.items()],
-            ],
-        )
-
-    def settings(self, values: Mapping[str, Any]) -> list[Any]:
-        """Attributes in the order of their names."""
-        return [(name, self.told(values[name])) for name in sorted(values)]
+        return [
+            self.kind(type(module)),
+            self.named(settings),
+            [[self.told(hook) for hook in held[kind].values() if not _watches(hook)] for kind in _HOOKS],
+            [(name, self.told(one)) for name, one in tensors(module).items() if name not in beside],
+            [(name, self.told(child)) for name, child in module._modules.items()],
+        ]
 
     def method(self, method: Any) -> list[Any]:
         """A method by its parameters, its files by their content."""
         files = {str(path): digest_of(path, PlanError) for path in getattr(method, "files", ())}
         values = {name: files.get(str(value), value) for name, value in vars(method).items()}
-        return [type(method).__qualname__, self.settings(values), sorted(files.values())]
+        return [type(method).__qualname__, self.named(_lists(values)), sorted(files.values())]
 
     def config(self, config: Any) -> list[Any]:
         """A configuration without names, places and what only training or logging reads."""
         attention = str(getattr(config, "_attn_implementation", None))
-        return [type(config).__qualname__, attention, self.told(_without(config.to_dict()))]
+        return [type(config).__qualname__, attention, self.told(_lists(_without(config.to_dict())))]
 
     def tokenizer(self, tokenizer: Any) -> list[Any]:
         """A tokenizer without where its last call cut and how it padded."""
         kept = {
             name: value
             for name, value in vars(tokenizer).items()
-            if name not in _NOT_OF_A_TOKENIZER and "cache" not in name and not name.endswith("_file")
+            if name not in _NOT_OF_A_TOKENIZER and not name.endswith("_file")
         }
+        settings = self.named(_lists(kept))
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is not None:
-            parts = [_state(getattr(backend, part)) for part in _PARTS]
+            words = self._part(backend.model) if self.whole else backend.get_vocab_size()
+            parts = [words, *(self._part(getattr(backend, part)) for part in _PARTS)]
             added = backend.get_added_tokens_decoder()
-            return [parts, self.told(added), backend.encode_special_tokens, self.settings(kept)]
+            return [parts, self.told(added), backend.encode_special_tokens, settings]
+        if not self.whole:
+            return [type(tokenizer).__qualname__, len(tokenizer), settings]
         pieces = getattr(tokenizer, "sp_model", None)
-        proto = _digest(pieces.serialized_model_proto().hex()) if pieces is not None else ""
-        return [type(tokenizer).__qualname__, proto, self.told(tokenizer.get_vocab()), self.settings(kept)]
+        proto = digest(pieces.serialized_model_proto().hex()) if pieces is not None else ""
+        return [type(tokenizer).__qualname__, proto, self.told(tokenizer.get_vocab()), settings]
 
-    def told(self, value: Any) -> Any:
-        """Any value as JSON."""
-        if value is None or (isinstance(value, (bool, int, float, str)) and not isinstance(value, enum.Enum)):
-            return value
-        if isinstance(value, Tensor):
-            content = self.contents.get(id(value)) or digests([value])[id(value)]
-            return [str(value.dtype), list(value.shape), content]
-        if isinstance(value, Mapping):
-            return sorted([json.dumps(self.told(key)), self.told(each)] for key, each in value.items())
-        if isinstance(value, (list, tuple)):
-            return [self.told(each) for each in value]
-        if isinstance(value, (set, frozenset)):
-            return sorted(json.dumps(self.told(each)) for each in value)
-        if isinstance(value, (bytes, np.ndarray, np.generic)):
-            return [str(getattr(value, "dtype", "")), hashlib.sha256(np.asarray(value).tobytes()).hexdigest()]
-        if isinstance(value, (torch.dtype, enum.Enum)) or type(value).__name__ == "AddedToken":
-            return str(value) if not isinstance(value, enum.Enum) else self.told(value.value)
-        if isinstance(value, functools.partial):
-            return [_name(value.func), self.told(value.args), self.told(value.keywords)]
+    def any(self, value: Any) -> Any:
+        """A module, a configuration, a tokenizer, or what Python itself knows."""
         if isinstance(value, nn.Module):
             return self.module(value)
-        if callable(value) and not hasattr(value, "get_vocab"):
-            return _name(value)
-        return self._once(value, lambda: self._object(value))
-
-    def _object(self, value: Any) -> list[Any]:
-        if hasattr(value, "to_dict"):
+        owner = getattr(value, "func", value) if isinstance(value, functools.partial) else value
+        owner = owner.__self__ if isinstance(owner, types.MethodType) else owner
+        named = owner if isinstance(owner, types.FunctionType) else type(owner)
+        if named.__module__.startswith("longspan.seams"):
+            return named.__qualname__  # the plan says the rest; what it keeps changes by use
+        if not isinstance(value, type) and hasattr(value, "to_dict"):
             return self.config(value)
-        if hasattr(value, "get_vocab"):
+        if not isinstance(value, type) and hasattr(value, "get_vocab"):
             return self.tokenizer(value)
-        return [type(value).__qualname__, self.settings(dict(getattr(value, "__dict__", {})))]
+        return super().any(value)
 
-    def _once(self, value: Any, tell: Callable[[], Any]) -> str:
-        if id(value) not in self.met:
-            self.met[id(value)] = value, "within itself"
-            self.met[id(value)] = value, _digest(tell())
-        return self.met[id(value)][1]
+    def _part(self, part: Any) -> Any:
+        """A part of a fast tokenizer."""
+        if part is None:
+            return ""
+        try:
+            return hashlib.sha256(part.__getstate__()).hexdigest()
+        except Exception:  # noqa: BLE001 - that is what the library raises where it has no state
+            kind = type(part).__name__
+            raise InspectError(
+                f"The tokenizer's {kind} is written in Python and cannot be told apart from others.",
+                "use one of the parts that the tokenizers library has",
+            ) from None
 
 
 def _moving(module: nn.Module) -> frozenset[str]:
@@ -256,13 +242,13 @@ def _without(values: Any) -> Any:
     return values
 
 
-def _name(function: Any) -> str:
-    return str(getattr(function, "__qualname__", None) or type(function).__qualname__)
+def _lists(values: Any) -> Any:
+    """Values with lists for tuples: a file has no tuples."""
+    if type(values) is dict:
+        return {name: _lists(value) for name, value in values.items()}
+    return [_lists(value) for value in values] if type(values) in (list, tuple) else values
 
 
-def _state(part: Any) -> str:
-    return hashlib.sha256(part.__getstate__()).hexdigest() if part is not None else ""
-
-
-def _digest(facts: Any) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode("utf-8", "backslashreplace")).hexdigest()
+def _watches(hook: Any) -> bool:
+    named = str(getattr(hook, "__qualname__", "")).rpartition(".")[2]
+    return named in _WATCHING and str(getattr(hook, "__module__", "")).startswith(_LIBRARIES)

@@ -60,12 +60,12 @@ def around(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
         tokenizer: A transformers tokenizer, fast or slow.
 
     Raises:
-        EncodeError: It has no such rule.
+        EncodeError: It has no such rule, or one that names tokens which it does not have.
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         rule, text = backend.post_processor, _one_token()
-        found = rule.process(text, None, True) if rule is not None else text
+        found = _processed(rule, text) if rule is not None else text
         place = found.special_tokens_mask.index(0)
         ids = found.ids
     elif hasattr(tokenizer, "build_inputs_with_special_tokens"):
@@ -90,6 +90,17 @@ def _backend(backend: Any) -> Any:
     made.add_tokens([added[token] for token in sorted(added)])
     made.encode_special_tokens = backend.encode_special_tokens
     return made
+
+
+def _processed(rule: Any, text: Any) -> Any:
+    try:
+        return rule.process(text, None, True)
+    except BaseException as error:
+        if isinstance(error, Exception) or type(error).__name__ == "PanicException":  # Rust's, no Exception
+            raise EncodeError(
+                f"The tokenizer's own rule fails: {error}", "give its post-processor tokens that it has"
+            ) from None
+        raise
 
 
 def _one_token() -> Any:

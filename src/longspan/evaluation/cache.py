@@ -62,7 +62,7 @@ class VectorCache:
         """Encode texts, those that are not known yet.
 
         Args:
-            encoder: What encodes; one that is extended must be so meanwhile.
+            encoder: What encodes; its model must stay what it is meanwhile.
             texts: Any length.
             progress: Title of a progress bar on stderr, "" for none.
 
@@ -71,8 +71,9 @@ class VectorCache:
             A blank text has no vector.
 
         Raises:
-            BenchmarkError: The file cannot be read or written.
+            BenchmarkError: The file cannot be read or written, or the model was changed meanwhile.
             EncodeError: A text cannot be encoded for another reason than that it is blank.
+            InspectError: The model holds something that cannot be told apart.
 
         Warns:
             UserWarning: What it holds was damaged.
@@ -80,7 +81,7 @@ class VectorCache:
         for place, text in enumerate(texts):
             if (error := refusal(text)) and not isinstance(error, BlankTextError):
                 raise EncodeError(f"Text {place}: {error.fact}", error.hint)
-        key = hashlib.sha256(_how(encoder).encode()).hexdigest()
+        key = _key(encoder)
         names = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() for text in texts]
         with self._lock:
             known = self._known(key, names)
@@ -120,6 +121,10 @@ class VectorCache:
         found = encoder.encode(list(texts.values()), on_error="keep", progress=progress)
         if wrong := [error for error in found.errors.values() if not isinstance(error, BlankTextError)]:
             raise wrong[0]
+        if _key(encoder) != key:
+            raise BenchmarkError(
+                "The model was changed while it encoded; its vectors are nobody's.", "change it when nothing reads it"
+            )
         seconds, total = time.perf_counter() - began, max(sum(found.used), 1)
         bounds = np.searchsorted(found.owner, np.arange(len(texts) + 1))
         made: dict[str, _Row] = {}
@@ -207,11 +212,12 @@ def _seal(key: str, name: str, row: Sequence[Any]) -> bytes:
     return digest.digest()
 
 
-def _how(encoder: Encoder) -> str:
-    """All that vectors depend on, beside the text."""
+def _key(encoder: Encoder) -> str:
+    """A digest of all that vectors depend on, beside the text."""
     told = {name: value for name, value in encoder.describe().items() if name not in ("model", "revision")}
     told |= {"window": encoder.window}
-    return json.dumps([__version__, encoder.head.device.type, told], sort_keys=True)
+    how = json.dumps([__version__, encoder.head.device.type, told], sort_keys=True)
+    return hashlib.sha256(how.encode()).hexdigest()
 
 
 def _slices(texts: dict[str, str]) -> list[dict[str, str]]:

@@ -24,7 +24,7 @@ from longspan.evaluation.mteb_tasks import earlier, in_a_name, name_of, require_
 from longspan.evaluation.run import collect
 from longspan.evaluation.search import Dense
 from longspan.extension import plan_of
-from longspan.identity import stamp
+from longspan.identity import identity
 from longspan.planning import Plan
 from longspan.reading import Strategy
 from longspan.texts import listed
@@ -53,6 +53,7 @@ class MtebEncoder:
     Raises:
         BenchmarkError: mteb is not installed, or an option does not fit.
         EncodeError: The model does not pool token states, or an option does not fit.
+        InspectError: The model holds something that cannot be told apart.
 
     Example:
         >>> mteb.evaluate(MtebEncoder(extend(model, 4096, "tile")), mteb.get_tasks(["LEMBQMSumRetrieval"]))
@@ -79,17 +80,17 @@ class MtebEncoder:
         self.options = {**options, "on_overflow": "truncate"}
         self._corpus: tuple[list[str], list[str]] = ([], [])
         self._name = name
-        self._stamp: Any = None
+        self._made_of = ""
         self._take()
 
     def _take(self) -> None:
         """Look at the model again once it was changed."""
-        if (now := stamp(self.model)) == self._stamp:
+        if (now := identity(self.model)) == self._made_of:
             return
         self._reader = planned(self.model, self.plan)
         self._dense = Dense(self._reader, self.strategy, None, self._asked, self.cache)
         self._filed = self._meta(Encoder(self._reader, self.strategy, **self.options), self._name)
-        self._stamp = now
+        self._made_of = now
 
     @property
     def mteb_model_meta(self) -> Any:

@@ -85,7 +85,8 @@ def evaluate(
         One Score per metric, and per depth where the benchmark has depths.
 
     Raises:
-        BenchmarkError: A benchmark cannot be built, or asks what this kind of model cannot answer.
+        BenchmarkError: A benchmark cannot be built, or asks what this kind of model cannot answer, or the model was
+            changed while it was measured.
         PlanError: A method does not fit; nothing was measured.
 
     Warns:
@@ -125,7 +126,10 @@ def evaluate(
             if not _can(arm, examples) or (before and before >= _expected(benchmark, examples, known)):
                 continue
             title = f"{arm.label} {examples.name} {examples.length or ''}".strip() if progress else ""
-            found = _scores(benchmark, examples, arm.answer(examples, title), told)
+            answer = arm.answer(examples, title)
+            if own_identity(model, window, tokenizer) != told["identity"]:
+                raise BenchmarkError("The model was changed while it was measured.", "change it when nothing reads it")
+            found = _scores(benchmark, examples, answer, told)
             new = [one for one in found if (one.depth, one.metric) not in before]
             keep(new)
             yield from new

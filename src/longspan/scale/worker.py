@@ -104,16 +104,21 @@ class Worker:
             EncodeError: The encoder here is another one than the job's, or the rows cannot be encoded.
         """
         # Each process loads for itself, maybe days after the job began and maybe from a disk of its own.
+        self._check(parts)
+        rows = shard.rows(self._reader)
+        try:
+            made = encode_rows(self._encoder, rows)
+            self._check(parts)
+            return shard.index, parts.write(shard.index, made)
+        except LongspanError as error:
+            raise EncodeError(f"Rows {rows[0].place} to {rows[-1].place}: {error.fact}", error.hint) from None
+
+    def _check(self, parts: Parts) -> None:
         if parts.encoder and meaning(self.describe()) != parts.encoder:
             raise EncodeError(
                 "The model that this worker loaded is not the one that the job was begun with.",
                 "leave the model's files and packages as they are while a job runs, and give each machine the same",
             )
-        rows = shard.rows(self._reader)
-        try:
-            return shard.index, parts.write(shard.index, encode_rows(self._encoder, rows))
-        except LongspanError as error:
-            raise EncodeError(f"Rows {rows[0].place} to {rows[-1].place}: {error.fact}", error.hint) from None
 
     def close(self) -> None:
         """Close what the worker reads."""
