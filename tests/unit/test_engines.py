@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 import threading
 
 import pytest
@@ -143,8 +144,8 @@ def test_the_first_layers_alone(architecture) -> None:
 
 def test_an_export_is_kept_and_found_again(cache, made) -> None:
     kept = {path.name: path.stat().st_mtime_ns for path in cache.iterdir()}
-    assert {name.rsplit(".")[-1] for name in kept} == {"onnx", "xml", "bin"}
-    assert len(kept) == 4
+    assert {name.rsplit(".")[-1] for name in kept} == {"onnx", "xml", "bin", "seal"}
+    assert len(kept) == 7
 
 
 def test_an_export_of_what_the_model_was_is_not_taken() -> None:
@@ -155,6 +156,74 @@ def test_an_export_of_what_the_model_was_is_not_taken() -> None:
     assert before == fingerprint(fresh("bert"), None) != fingerprint(model, 1)
     model.embeddings.token_type_ids.add_(1)  # a buffer that no file of weights holds
     assert fingerprint(model, None) != before
+
+
+def _flipped(data: bytes) -> bytes:
+    return data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 0x40]) + data[len(data) // 2 + 1 :]
+
+
+def _cut(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+@pytest.mark.parametrize(
+    ("backend", "damages"),
+    [
+        ("onnx", [("onnx", _flipped), ("onnx", _cut), ("onnx", None), ("seal", _cut), ("seal", None)]),
+        ("openvino", [("bin", _flipped), ("xml", None)]),
+    ],
+)
+def test_an_export_that_is_not_what_was_made_is_made_anew(tmp_path, backend, damages) -> None:
+    model, ids = fresh("bert"), [[2, 5, 6, 7, 3]]
+    expected = engine(model, backend, cache=tmp_path).states(ids)
+    for suffix, damage in damages:
+        (path,) = tmp_path.glob(f"*.{suffix}")
+        whole = path.stat().st_mtime_ns
+        path.unlink() if damage is None else path.write_bytes(damage(path.read_bytes()))
+        torch.testing.assert_close(engine(model, backend, cache=tmp_path).states(ids), expected, rtol=0, atol=0)
+        assert path.stat().st_mtime_ns != whole
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    engine(model, backend, cache=tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == kept
+
+
+def test_eight_bits_are_never_made_of_a_damaged_export(tmp_path) -> None:
+    model, ids = fresh("bert"), [[2, 5, 6, 7, 3]]
+    expected = engine(model, "onnx", "int8", cache=tmp_path).states(ids)
+    for path in tmp_path.glob("*.onnx"):
+        path.write_bytes(_flipped(path.read_bytes()))
+    torch.testing.assert_close(engine(model, "onnx", "int8", cache=tmp_path).states(ids), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("backend", ["onnx", "openvino"])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("ofstream failed")])
+def test_a_full_disk_is_not_taken_for_what_cannot_be_exported(tmp_path, monkeypatch, backend, error) -> None:
+    def full(*_, **__):
+        raise error
+
+    monkeypatch.setattr("torch.onnx.export", full)
+    monkeypatch.setattr("openvino.save_model", full)
+    if isinstance(error, RuntimeError):
+        with pytest.raises(EncodeError, match=r"cannot be exported to .*: ofstream failed"):
+            engine(fresh("bert"), backend, cache=tmp_path)
+        monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 0))
+    with pytest.raises(EncodeError, match=r"could not be written: No space left on device.*\nhint: free some space"):
+        engine(fresh("bert"), backend, cache=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_written_is_told(tmp_path, monkeypatch) -> None:
+    def refused(*_, **__):
+        raise OSError(30, "Read-only file system")
+
+    model = fresh("bert")
+    engine(model, "onnx", cache=tmp_path)
+    monkeypatch.setattr("tempfile.mkdtemp", refused)
+    engine(model, "onnx", cache=tmp_path)
+    with pytest.raises(EncodeError, match=r"could not be written: Read-only.*\nhint: .*name another folder"):
+        engine(model, "onnx", "int8", cache=tmp_path)
+    with pytest.raises(EncodeError, match="cannot be made: Read-only"):
+        engine(model, "onnx")
 
 
 def test_an_export_without_a_cache_goes_with_its_engine(tmp_path, monkeypatch) -> None:

@@ -161,7 +161,7 @@ def test_a_result_holds_a_line_for_every_vector_and_an_account(source: Path, tmp
         summary.overflow,
         f"2 rows could not be encoded: {out}.errors.jsonl",
     ]
-    assert summary.headline().startswith("8 rows, 8 vectors, 41 tokens in 0.")
+    assert re.match(r"8 rows, 8 vectors, 41 tokens in \d+\.\d s", summary.headline())
 
 
 def test_npy_and_parquet_hold_the_same(source: Path, tmp_path: Path) -> None:
@@ -514,3 +514,154 @@ def test_words_for_times_and_counts() -> None:
     )
     assert "in 3.0 h" in replace(told, seconds=10_800.0).text()
     assert Counts(rows=2) + Counts(rows=3, errors=1) == Counts(rows=5, errors=1)
+
+
+def _cut(data: bytes) -> bytes:
+    return data[:-40]
+
+
+def _zeroed(data: bytes) -> bytes:
+    return data[:150] + b"\0" * 10 + data[160:]
+
+
+@pytest.mark.parametrize("damage", [_cut, _zeroed, None])
+def test_a_finished_result_is_taken_by_its_bytes_alone(source: Path, tmp_path: Path, name: str, damage: Any) -> None:
+    out = tmp_path / name
+    run(source, out)
+    whole = result(out)
+    for path in (*Target(out).files, Target(out).errors):
+        path.unlink() if damage is None else path.write_bytes(damage(path.read_bytes()))
+        before = result(out)
+        if before.keys() == {Target(out).errors.name}:
+            with pytest.raises(EncodeError, match=r"errors\.jsonl exists already"):
+                run(source, out)
+        else:
+            with pytest.raises(EncodeError, match=r"is not what was written|exists already"):
+                run(source, out)
+        assert result(out) == before
+        run(source, out, overwrite=True)
+        assert result(out) == whole
+    Target(out).errors.write_text("")
+    with pytest.raises(EncodeError, match="is not what was written"):
+        run(source, out)
+
+
+def test_an_overwritten_jobs_errors_are_never_taken_for_the_others(source, tmp_path, name, killer) -> None:
+    fewer = tmp_path / "fewer.jsonl"
+    fewer.write_text('{"text": "fine"}\n{"text": 5}\n')
+    run(source, tmp_path / "whole" / name)
+    wholes = [result(tmp_path / "whole" / name)]
+    run(fewer, tmp_path / "whole" / name, overwrite=True)
+    wholes.append(result(tmp_path / "whole" / name))
+    for step in range(1000):
+        out = tmp_path / str(step) / name
+        run(fewer, out)
+        killer.left = step
+        try:
+            run(source, out, overwrite=True)
+        except Killed:
+            killer.left = -1
+            for asked, whole in zip((source, fewer), wholes, strict=True):
+                try:
+                    told = run(asked, out)
+                except EncodeError:
+                    continue
+                files = (*Target(out).files, Target(out).errors)
+                assert {path.name: path.read_bytes() for path in files} == whole
+                assert told.errors == len(whole[Target(out).errors.name].splitlines())
+        else:
+            break
+        finally:
+            killer.left = -1
+    assert step > 20
+
+
+def _stopped(source: Path, out: Path, killer: Killer, at: int = 12) -> list[Path]:
+    killer.left = at
+    with pytest.raises(Killed):
+        run(source, out)
+    killer.left = -1
+    return sorted(Target(out).parts.glob("0*.npz"))
+
+
+def test_parts_that_changed_names_are_done_again(source: Path, tmp_path: Path, name: str, killer: Killer) -> None:
+    run(source, tmp_path / "whole" / name)
+    first, second = _stopped(source, tmp_path / name, killer)[:2]
+    one, two = first.read_bytes(), second.read_bytes()
+    first.write_bytes(two)
+    second.write_bytes(one)
+    run(source, tmp_path / name)
+    assert result(tmp_path / name) == result(tmp_path / "whole" / name)
+
+
+def test_parts_are_known_by_name_where_job_json_is_torn(source: Path, tmp_path: Path, killer: Killer) -> None:
+    out = tmp_path / "v.parquet"
+    kept = _stopped(source, out, killer)
+    told = Target(out).parts / "job.json"
+    told.write_text(told.read_text()[:40])
+    with pytest.raises(EncodeError, match=r"parts of another job: its job\.json cannot be read"):
+        run(source, out, FakeSpec("other"))
+    assert all(path.exists() for path in kept)
+    assert run(source, out).resumed_rows > 0
+
+
+@pytest.mark.parametrize("stranger", ["thesis.txt", "sub/", "00000000.0123456789ab.npz/", "merged0/", "x.npz", "link"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_nothing_that_longspan_did_not_make_is_removed(source, tmp_path, stranger: str, overwrite: bool) -> None:
+    out = tmp_path / "v.parquet"
+    path = Target(out).parts / ("merging" if stranger == "link" else stranger)
+    path.parent.mkdir()
+    if stranger == "link":
+        path.symlink_to(source)
+    elif stranger.endswith("/"):
+        path.mkdir()
+    else:
+        path.write_text("precious")
+    with pytest.raises(EncodeError, match=r"was not made by longspan\.\nhint: move it elsewhere"):
+        run(source, out, overwrite=overwrite)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_errors_of_somebody_else_and_places_that_are_no_files_stay(source: Path, tmp_path: Path, name: str) -> None:
+    out = tmp_path / name
+    Target(out).errors.write_text("precious")
+    with pytest.raises(EncodeError, match=r"errors\.jsonl exists already"):
+        run(source, out)
+    assert Target(out).errors.read_text() == "precious"
+    for number, make in enumerate((Path.mkdir, lambda path: path.symlink_to(tmp_path / "nowhere"))):
+        for path in Target(tmp_path / f"w{number}" / name).files:
+            path.parent.mkdir(exist_ok=True)
+            make(path)
+            with pytest.raises(EncodeError, match=r"is (a folder|a link to .*nowhere), and would be replaced"):
+                run(source, tmp_path / f"w{number}" / name, overwrite=True)
+            assert [*path.parent.iterdir()] == [path]
+            path.unlink() if path.is_symlink() else path.rmdir()
+
+
+def test_an_input_in_the_folder_is_no_result_because_of_its_name(tmp_path: Path) -> None:
+    for one in ("a", "v"):
+        (tmp_path / f"{one}.jsonl").write_text('{"text": "one"}\n{}\n')
+    with pytest.raises(EncodeError, match=r"v\.jsonl would be read and written"):
+        encode_files([tmp_path], tmp_path / "v.npy", FakeSpec(), overwrite=True)
+    assert (tmp_path / "v.jsonl").read_text() == '{"text": "one"}\n{}\n'
+    for name in ("w.npy", "w.parquet"):  # the rows' errors stand beside a result, and are no input either
+        first = encode_files([tmp_path / "a.jsonl"], tmp_path / "b" / name, FakeSpec())
+        (tmp_path / "b" / "a.txt").write_text("one")
+        assert first.errors == 1
+        assert encode_files([tmp_path / "b"], tmp_path / "b" / name, FakeSpec(), overwrite=True).rows == 1
+        (tmp_path / "b" / "w.jsonl").unlink(missing_ok=True)
+
+
+def test_a_result_on_a_disk_that_cannot_be_written_is_complete(source, tmp_path, name, monkeypatch) -> None:
+    run(source, tmp_path / name)
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    monkeypatch.setattr(Path, "mkdir", refused)
+    assert run(source, tmp_path / name).resumed_rows == 8
+    with pytest.raises(EncodeError, match="exists already"):
+        run(source, tmp_path / name, FakeSpec("other"))
+    with pytest.raises(EncodeError, match="cannot be made: Read-only"):
+        run(source, tmp_path / name, overwrite=True)

@@ -152,7 +152,7 @@ def test_documents_and_folders(tmp_path: Path) -> None:
     written(tmp_path / "d.jsonl", b'{"text": "three", "id": "d"}\n')
     for ignored in ("image.png", ".hidden.txt", ".git/x.txt", "out.parquet", "out.parquet.errors.jsonl"):
         written(tmp_path / ignored, b"")
-    made = shards([tmp_path], without=[tmp_path / "out.parquet"])
+    made = shards([tmp_path], without=[tmp_path / "out.parquet", tmp_path / "out.parquet.errors.jsonl"])
     assert len(made) == 1
     rows = made[0].rows()
     names = [str(tmp_path / name) for name in ("a.txt", "b/two.md", "c.txt")]

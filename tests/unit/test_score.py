@@ -2,7 +2,9 @@
 
 import json
 import math
+import multiprocessing
 import tempfile
+import threading
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from longspan.benchmarks.files import append_lines, read_lines
 from longspan.errors import BenchmarkError
 from longspan.evaluation import cells
 from longspan.evaluation.cells import as_it_is
@@ -68,6 +71,40 @@ def test_scores_come_back_as_they_were_written(tmp_path):
     append(path, [])
     assert path.read_bytes().startswith(before)
     assert read(path) == scores
+
+
+def test_whoever_adds_to_a_file_at_the_same_time_waits(tmp_path):
+    path, pad = tmp_path / "rows.jsonl", [0.123456789] * 4000
+    path.write_bytes(b'{"ok": 1}\n{"half":')
+
+    def add(worker, times=12):
+        for number in range(times):
+            append_lines(path, [{"worker": worker, "number": number, "pad": pad}] * 2)
+
+    others = [multiprocessing.get_context("fork").Process(target=add, args=(worker,)) for worker in range(2)]
+    others += [threading.Thread(target=add, args=(worker,)) for worker in range(2, 5)]
+    for one in others:
+        one.start()
+    for one in others:
+        one.join()
+    rows = [row for _, row in read_lines(path)][1:]
+    assert [row["number"] for row in rows[::2]] == [row["number"] for row in rows[1::2]]
+    assert sorted((row["worker"], row["number"]) for row in rows[::2]) == [(w, n) for w in range(5) for n in range(12)]
+    assert path.with_name("rows.jsonl.torn").read_bytes() == b'{"half":\n'
+
+
+def test_of_a_write_that_fails_nothing_stays(tmp_path, monkeypatch):
+    path = tmp_path / "scores.jsonl"
+    append(path, [ONE])
+    before = path.read_bytes()
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(BenchmarkError, match="No space left on device"):
+        append(path, [EXTENDED])
+    assert path.read_bytes() == before
 
 
 def test_a_torn_line_costs_itself_only(tmp_path):

@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 from typer.testing import CliRunner
 
 from longspan import BenchmarkError, Encoder, encode, evaluate
+from longspan.benchmarks.tasks import Retrieval
 from longspan.cli import app
 from longspan.evaluation.cache import VectorCache
 from longspan.evaluation.score import Score, read
@@ -172,6 +173,46 @@ def test_any_part_of_a_measurement_is_gone_on_from(made: Path) -> None:
     for known in (every[:1], every[:-1], every[1:], every[3:8], every):
         rest = list(evaluate(model, task, (64,), known=known, **asked))
         assert sorted(map(str, keys)) == sorted(str((one.label, one.depth, one.metric)) for one in [*known, *rest])
+
+
+def test_an_encoder_tells_the_versions_of_what_it_computes_with(made: Path) -> None:
+    model = load(made / "model", device="cpu")
+    usual = {"longspan", "torch", "transformers", "sentence-transformers", "tokenizers"}
+    added = {("torch", None): set(), ("onnx", "int8"): {"onnx", "onnxruntime"}, ("openvino", None): {"openvino"}}
+    added["openvino", "int8"] = {"openvino", "nncf"}
+    for (backend, dtype), more in added.items():
+        told = Encoder(model, backend=backend, dtype=dtype).describe()
+        assert told["versions"].keys() == usual | more
+        assert all(told["versions"].values())
+        assert told["device"] == "cpu"
+
+
+@dataclass(frozen=True)
+class Own:
+    """A benchmark without a card, whose score may be one that judges no answer but a model's."""
+
+    picky: bool = False
+
+    def examples(self, length: int | None, seed: int) -> Retrieval:
+        texts = {f"d{number}": " ".join(WORDS[number : number + 20]) for number in range(4)}
+        return Retrieval("own", length, texts, {"q": texts["d1"]}, {"q": ("d1",)})
+
+    def score(self, relevant: tuple[str, ...], ranking: list[str]) -> dict[str, float]:
+        if self.picky and len(ranking) < 4:
+            raise ZeroDivisionError
+        return {"first": float(ranking[0] in relevant), "second": 0.5}
+
+
+@pytest.mark.parametrize("picky", [False, True])
+def test_a_benchmark_of_ones_own_is_asked_what_it_measures(made: Path, picky: bool) -> None:
+    model, kept = load(made / "model", device="cpu"), []
+    asked = {"strategies": ["truncate"], "bm25": False, "keep": kept.append}
+    every = list(evaluate(model, [Own(picky)], (48,), **asked))
+    assert [one.metric for one in every] == ["first", "second"]
+    for known in (every[:1], every[1:], every):
+        rest = list(evaluate(model, [Own(picky)], (48,), known=known, **asked))
+        assert sorted(one.metric for one in [*known, *rest]) == ["first", "second"]
+    assert len(kept) == (4 if picky else 3), "what cannot be known is measured again, and adds nothing"
 
 
 @pytest.mark.filterwarnings("default:.*cut it short")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from longspan.benchmarks.tasks import Retrieval
 from longspan.errors import BenchmarkError
@@ -75,7 +76,8 @@ def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 def append_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """Add rows to the end of a file of JSON lines in one write, made with its folder where missing.
 
-    A last line that is no JSON and that no newline ends was cut short: it goes to a file beside it, ``.torn``.
+    Whoever adds at the same time waits, and of a write that fails nothing stays. A last line that is no JSON and that
+    no newline ends was cut short: it goes to a file beside it, ``.torn``.
 
     Raises:
         BenchmarkError: It cannot be written.
@@ -83,7 +85,8 @@ def append_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     data = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab+") as file:
+        with path.open("ab+", buffering=0) as file:
+            _wait_for(file)
             file.seek(0)
             last = file.read().rpartition(b"\n")[2]
             if last and _is_json(last):
@@ -92,13 +95,28 @@ def append_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
                 with path.with_name(f"{path.name}.torn").open("ab") as aside:
                     aside.write(last + b"\n")
                 file.truncate(file.tell() - len(last))
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            end, left = file.seek(0, os.SEEK_END), memoryview(data)
+            try:
+                while left:  # once, unless the disk is full: then the next write says so
+                    left = left[file.write(left) :]
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(end)
+                raise
     except OSError as error:
         raise BenchmarkError(
             f"{path} cannot be written: {error.strerror or error}.", "free some space, or write elsewhere"
         ) from None
+
+
+def _wait_for(file: IO[bytes]) -> None:
+    """Take the lock of an open file, which ends when it is closed; where there is none, one write has to do."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    with contextlib.suppress(OSError):  # a network's disk may have no locks
+        fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def read_lines(path: Path, torn: Callable[[int], None] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:

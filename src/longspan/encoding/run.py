@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from tqdm import tqdm
 
-from longspan import spec
+from longspan import __version__, spec
 from longspan.disk import digest_of
 from longspan.encoding import batches, engines, pipeline, tokens
 from longspan.encoding.encoded import Encoded, collect, interleave, named, overflow, remedy, room_for
@@ -190,7 +190,12 @@ class Encoder:
             "on_overflow": self.on_overflow,
             **self._how,
             **self._what,
-            "versions": {name: version(name) for name in ("torch", "transformers", "sentence-transformers")},
+            "device": self.head.device.type,
+            "versions": {
+                "longspan": __version__,
+                **{name: version(name) for name in ("torch", "transformers", "sentence-transformers", "tokenizers")},
+                **engines.versions(self._how["backend"], self._how["dtype"]),
+            },
         }
 
     @property

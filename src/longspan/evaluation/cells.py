@@ -6,8 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
+
+import numpy as np
 
 from longspan import registry
+from longspan.benchmarks.tasks import Passages, Questions, Retrieval
 from longspan.card import BenchmarkCard
 from longspan.evaluation.statistics import Interval, effective_window, interval, paired
 
@@ -135,6 +139,32 @@ def card_of(benchmark: str, task: str) -> BenchmarkCard | None:
     cards = registry.benchmarks()
     made_by = registry.plain(task.split("(")[0])
     return cards.get(benchmark) or next((c for c in cards.values() if registry.plain(c.name) == made_by), None)
+
+
+def metrics_of(benchmark: Any, examples: Any) -> set[str]:
+    """Names of all that a benchmark measures on a set, none where that cannot be known.
+
+    One without a card is asked: it judges a right answer to the set's first example.
+    """
+    if card := card_of(examples.name, repr(benchmark)):
+        return set(card.metrics)
+    try:
+        return set(benchmark.score(*_right(examples)))
+    except Exception:  # noqa: BLE001  # whatever code of one's own raises at an answer that no model gave
+        return set()
+
+
+def _right(examples: Any) -> tuple[Any, Any]:
+    """What is judged by, and a right answer of the form that a model's has."""
+    if isinstance(examples, Retrieval):
+        relevant = next(iter(examples.relevant.values()))
+        return relevant, list(relevant)
+    if isinstance(examples, Questions):
+        question = next(iter(examples.questions.values()))
+        return question, question.gold
+    if isinstance(examples, Passages):
+        return next(iter(examples.texts.values())), [-1.0] * examples.scored
+    return examples, np.eye(len(examples.texts), dtype=np.float32)
 
 
 def fitted(benchmark: str, task: str) -> bool:

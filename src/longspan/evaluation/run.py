@@ -15,7 +15,7 @@ from longspan.encoding.strategy import as_strategy
 from longspan.errors import BenchmarkError, PlanError
 from longspan.evaluation.bm25 import BM25
 from longspan.evaluation.cache import VectorCache
-from longspan.evaluation.cells import card_of
+from longspan.evaluation.cells import metrics_of
 from longspan.evaluation.language import Language
 from longspan.evaluation.measurement import Outcome, lengths_of, score, seed_of, target_of
 from longspan.evaluation.sampling import quick_lengths, sample
@@ -123,7 +123,7 @@ def evaluate(
         for arm in arms:
             told: dict[str, Any] = {"identity": own_identity(model, window, tokenizer), **arm.facts, **facts}
             before = done.get(_key(told), set())
-            if not _can(arm, examples) or (before and before >= _expected(benchmark, examples, known)):
+            if not _can(arm, examples) or (before and _complete(before, benchmark, examples)):
                 continue
             title = f"{arm.label} {examples.name} {examples.length or ''}".strip() if progress else ""
             answer = arm.answer(examples, title)
@@ -282,13 +282,11 @@ def _unanswered(model: Any, benchmark: Any, examples: Any) -> BenchmarkError:
     )
 
 
-def _expected(benchmark: Any, examples: Any, known: Sequence[Score]) -> set[tuple[float | None, str]]:
-    """Depth and metric of every score that a measurement gives."""
-    card = card_of(examples.name, repr(benchmark))
-    # A benchmark of one's own has no card: what it gives is known from what it gave.
-    metrics = card.metrics if card else {one.metric for one in known if one.benchmark == examples.name}
+def _complete(before: set[tuple[float | None, str]], benchmark: Any, examples: Any) -> bool:
+    """Whether depths and metrics are those of every score that a measurement gives; not where that is not known."""
+    metrics = metrics_of(benchmark, examples)
     depths = {None, *_depths(examples).values()} if getattr(benchmark, "depths", 0) else {None}
-    return {(depth, metric) for depth in depths for metric in metrics}
+    return bool(metrics) and before >= {(depth, metric) for depth in depths for metric in metrics}
 
 
 _TOLD_APART = (

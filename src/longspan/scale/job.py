@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from longspan.encoding.files.pieces import Limits
 from longspan.encoding.files.rows import Columns
 from longspan.encoding.files.shards import Shard, files, shards
 from longspan.errors import EncodeError
-from longspan.scale.state import clear, fingerprint, locked, meaning, prepare
+from longspan.scale.state import check_place, clear, fingerprint, fixed, locked, meaning, prepare
 from longspan.scale.teams import Alone, Processes, Team
 from longspan.scale.worker import Builds, cores
 
@@ -121,10 +121,10 @@ def encode_files(
         raise EncodeError(f"{processes} processes of {threads} threads encode nothing.", "use at least 1")
     if engine not in ENGINES:
         raise EncodeError(f"There is no engine {engine!r}.", f"use {' or '.join(ENGINES)}")
-    named = files(paths, without=target.files)
-    _keep_apart(named, target)
-    work = shards(named, columns, limits)
-    with locked(target.parts), _team(encoder, engine, processes, threads) as team:
+    check_place(target)
+    work = shards(_inputs(paths, target), columns, limits)
+    alone = nullcontext() if fixed(target) and not overwrite else locked(target.parts)
+    with alone, _team(encoder, engine, processes, threads) as team:
         about = team.describe()
         job = fingerprint(about, work)
         if told := prepare(target, job, about, work, overwrite=overwrite):
@@ -142,11 +142,23 @@ def encode_files(
         return _summary(target, about, total, resumed, began, started)
 
 
-def _keep_apart(inputs: list[str], target: Target) -> None:
-    written = {path.resolve() for path in (*target.files, target.errors)}
-    for path in inputs:
-        if Path(path).resolve() in written:
-            raise EncodeError(f"{path} would be read and written.", "choose another --out")
+def _inputs(paths: Sequence[str | Path], target: Target) -> list[str]:
+    """The files to read. A result of ours in a folder that is read is left out; what else has its name is refused.
+
+    Raises:
+        EncodeError: A file would be read and written, or `files` refuses one.
+    """
+    own = (*target.files, target.errors)
+    written, named = {path.resolve() for path in own}, files(paths)
+    if _both(named, written) and (target.marked.exists() or (target.about() and target.whole())):
+        named = files(paths, without=own)
+    if both := _both(named, written):
+        raise EncodeError(f"{both[0]} would be read and written.", "choose another --out")
+    return named
+
+
+def _both(inputs: list[str], written: set[Path]) -> list[str]:
+    return [path for path in inputs if Path(path).resolve() in written]
 
 
 @contextmanager

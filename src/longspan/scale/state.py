@@ -1,7 +1,7 @@
 """What a job finds on the disk and what it makes of it: nothing, parts to go on with, or a result.
 
-A result is complete when its last file says so (`Target.files`), and parts count when job.json names their job.
-Both names appear by renaming a whole file, so every moment at which a run may be killed leaves one of:
+A result is complete when its last file says so (`Target.files`) and its seal fits, and parts count when job.json names
+their job. Both names appear by renaming a whole file, so every moment at which a run may be killed leaves one of:
 
     no job.json                          start
     job.json, some parts                 go on
@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,6 +25,9 @@ from longspan.encoding.files.parts import write_whole
 from longspan.encoding.files.shards import Shard
 from longspan.errors import EncodeError
 from longspan.jsons import parse
+
+_PART = re.compile(r"\d{8,}\.[0-9a-f]{12}\.npz")
+_OURS = re.compile(rf"({_PART.pattern}|job\.json)(\.tmp-\d+)?|merged\d|merged-errors|merging|lock")
 
 
 def meaning(about: dict[str, Any]) -> str:
@@ -53,34 +57,75 @@ def prepare(
         EncodeError: A file of the result, or the folder of parts, is of another job.
     """
     told, started = target.about(), _started(target)
-    ours = bool(started) and started["job"] == job
+    kept = [path for path in _inside(target) if _PART.fullmatch(path.name)]
+    named = bool(kept) and all(f".{job[:12]}." in path.name for path in kept)
+    ours = started["job"] == job if started else named  # without job.json, parts tell by their names
+    going_on = ours and target.marked.exists()
+    there = [path for path in (*target.files, target.errors) if path.exists()]
     if told and told.get("job") == job and not overwrite:
-        if ours or not started:
-            clear(target)
-        return told
-    there = [path for path in target.files if path.exists()]
-    if there and not overwrite and not (ours and target.marked.exists()):
+        if target.whole():
+            if ours or not (started or kept):
+                clear(target)
+            return told
+        if not going_on:
+            raise EncodeError(
+                f"{target.out}, or a file beside it that belongs to it, is not what was written.",
+                "make it anew with --overwrite, or choose another --out",
+            )
+    if there and not overwrite and not going_on:
         raise EncodeError(
             f"{there[0]} exists already, and is not of this input and this encoder.",
             "replace it with --overwrite, or choose another --out",
         )
-    if started and not ours and not overwrite:
+    if (started or kept) and not ours and not overwrite:
+        known = _difference(started["encoder"], about["encoder"]) if started else "its job.json cannot be read"
         raise EncodeError(
-            f"{target.parts} holds parts of another job: {_difference(started['encoder'], about['encoder'])}.",
+            f"{target.parts} holds parts of another job: {known}.",
             "run that one again to go on with it, start over with --overwrite, or choose another --out",
         )
-    for path in target.parts.iterdir():
-        if path.name != "lock" and (not ours or ".tmp-" in path.name):
+    for path in _last_the_name(target):
+        if not ours or ".tmp-" in path.name:
             path.unlink()
     write_whole(target.parts / "job.json", json.dumps(_job(job, about, work), indent=2).encode())
     return None
 
 
 def clear(target: Target) -> None:
-    """Remove the parts of a complete result; job.json goes last, so that parts always have a name."""
-    for path in sorted(target.parts.iterdir(), key=lambda path: path.name == "job.json"):
-        if path.name != "lock":
-            path.unlink()
+    """Remove the parts of a complete result."""
+    for path in _last_the_name(target):
+        path.unlink()
+
+
+def check_place(target: Target) -> None:
+    """Refuse a place where something of somebody else's would be replaced or removed.
+
+    Raises:
+        EncodeError: A file of the result is a folder or a link, or the folder of parts holds what no job puts there.
+    """
+    for path in (*target.files, target.errors):
+        if path.is_symlink() or path.is_dir():
+            what = f"a link to {path.resolve()}" if path.is_symlink() else "a folder"
+            raise EncodeError(f"{path} is {what}, and would be replaced.", "give --out the name of a file")
+    for path in _inside(target):
+        if not _OURS.fullmatch(path.name) or path.is_symlink() or not path.is_file():
+            raise EncodeError(f"{path} was not made by longspan.", "move it elsewhere, or choose another --out")
+
+
+def fixed(target: Target) -> bool:
+    """Whether there is a result that cannot be changed here: its disk is read-only."""
+    return target.about() is not None and not os.access(target.out.parent, os.W_OK)
+
+
+def _inside(target: Target) -> list[Path]:
+    return sorted(target.parts.iterdir()) if target.parts.is_dir() else []
+
+
+def _last_the_name(target: Target) -> list[Path]:
+    """What is in the folder of parts; job.json comes last, so that parts always have a name."""
+    if not os.access(target.parts, os.W_OK):  # parts of a result on a disk that is read-only now
+        return []
+    found = [path for path in _inside(target) if path.name != "lock"]
+    return sorted(found, key=lambda path: path.name == "job.json")
 
 
 @contextmanager

@@ -21,6 +21,9 @@ DTYPES = {
 }
 """What each backend can compute in."""
 
+_PACKAGES: dict[str, tuple[str, ...]] = {"torch": (), "onnx": ("onnx", "onnxruntime"), "openvino": ("openvino",)}
+"""What makes the states of each backend, beside torch."""
+
 
 class Engine(Protocol):
     """Token states of rows.
@@ -69,16 +72,9 @@ def engine(
         >>> engine(model, "onnx", "int8").states([[101, 7592, 102]]).shape
         torch.Size([1, 3, 384])
     """
-    if not isinstance(backend, str) or backend not in DTYPES:
-        raise EncodeError(f"There is no backend {backend!r}.", f"use one of {', '.join(DTYPES)}")
+    _check(backend, dtype)
     if layers is not None:
         layers = whole(layers, "layers", EncodeError, "give one, or leave it out")
-    if dtype is not None and not (isinstance(dtype, str) and dtype in DTYPES[backend]):
-        homes = [name for name, dtypes in DTYPES.items() if isinstance(dtype, str) and dtype in dtypes]
-        raise EncodeError(
-            f"The {backend} backend does not compute in {dtype!r}.",
-            f"use one of {', '.join(DTYPES[backend])}" + (f", or backend {' or '.join(homes)}" if homes else ""),
-        )
     if backend == "torch":
         if cache is not None:
             raise EncodeError("The torch backend exports nothing to keep.", "leave cache out")
@@ -92,3 +88,29 @@ def engine(
     from longspan.encoding.engines.openvino import OpenVinoEngine
 
     return OpenVinoEngine(model, dtype or "float32", layers, cache)
+
+
+def versions(backend: str, dtype: str | None) -> dict[str, str]:
+    """Version of each package that a backend's states depend on, beside torch.
+
+    Raises:
+        EncodeError: There is no such backend, or a package is missing.
+    """
+    _check(backend, dtype)
+    if not (names := _PACKAGES[backend]):
+        return {}
+    from longspan.encoding.engines.export import need
+
+    names += ("nncf",) if (backend, dtype) == ("openvino", "int8") else ()
+    return {name: str(need(name, backend).__version__) for name in names}
+
+
+def _check(backend: str, dtype: str | None) -> None:
+    if not isinstance(backend, str) or backend not in DTYPES:
+        raise EncodeError(f"There is no backend {backend!r}.", f"use one of {', '.join(DTYPES)}")
+    if dtype is not None and not (isinstance(dtype, str) and dtype in DTYPES[backend]):
+        homes = [name for name, dtypes in DTYPES.items() if isinstance(dtype, str) and dtype in dtypes]
+        raise EncodeError(
+            f"The {backend} backend does not compute in {dtype!r}.",
+            f"use one of {', '.join(DTYPES[backend])}" + (f", or backend {' or '.join(homes)}" if homes else ""),
+        )

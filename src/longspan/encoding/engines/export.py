@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import importlib
 import io
+import json
 import os
+import shutil
 import tempfile
 import warnings
 import weakref
@@ -18,10 +21,12 @@ import torch
 from torch import Tensor, nn
 
 from longspan import __version__
+from longspan.disk import digest_of
 from longspan.encoding.engines.torch_ import depends_on_batch
 from longspan.encoding.engines.twin import pad_token, special_ids, twin
 from longspan.errors import EncodeError, one_line
 from longspan.identity import identity
+from longspan.jsons import parse
 from longspan.seams import anatomy
 
 INPUTS, OUTPUT = ("input_ids", "attention_mask"), "last_hidden_state"
@@ -32,6 +37,9 @@ _LONGEST = 1024
 """Tokens of the longest input that is compared."""
 
 _OPSET = 18
+
+_LITTLE = 1 << 20
+"""Free bytes of a disk that is full [bytes]."""
 
 
 def need(package: str, backend: str) -> Any:
@@ -99,11 +107,14 @@ def exporting(module: Traceable, backend: str) -> Iterator[None]:
 
     Raises:
         EncodeError: The exporter failed.
+        OSError: The system did not let it write, or read.
     """
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     except Exception as error:
+        if isinstance(error, OSError) and error.errno:  # inspect raises one without a number where source is missing
+            raise
         raise EncodeError(
             f"A {type(module.model).__name__} with these positions cannot be exported to {backend}: "
             f"{one_line(error)[:200]}",
@@ -175,15 +186,47 @@ def lengths_to_compare(model: Any) -> list[int]:
     return sorted(length for length in wanted if 1 < length <= min(room, _LONGEST))
 
 
+def kept(path: Path) -> bool:
+    """Whether an export is there with all its files, each byte for byte as it was made."""
+    try:
+        told = parse(_seal(path).read_bytes())
+        files = {name: path.parent / name for name in told} if isinstance(told, dict) else {}
+        return path.name in files and all(digest_of(file, EncodeError) == told[name] for name, file in files.items())
+    except (OSError, ValueError, EncodeError):
+        return False
+
+
 @contextlib.contextmanager
 def placed(path: Path) -> Iterator[Path]:
-    """A temporary name in the same folder that becomes ``path`` when the block ends well."""
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
-        made = Path(folder) / path.name
-        yield made
-        # What belongs to it, such as OpenVINO's weights, first: whoever sees the path finds the rest.
-        for beside in sorted(Path(folder).iterdir(), key=lambda found: found == made):
-            os.replace(beside, path.parent / beside.name)
+    """A temporary name in the same folder that becomes ``path``, with a seal beside it, when the block ends well.
+
+    Raises:
+        EncodeError: It cannot be written.
+    """
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
+            made = Path(folder) / path.name
+            try:
+                yield made
+            except Exception as error:
+                if shutil.disk_usage(folder).free < _LITTLE:  # compiled exporters tell of it in words of their own
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+                raise
+            files = sorted(Path(folder).iterdir())
+            told = {file.name: digest_of(file, EncodeError) for file in files}
+            _seal(made).write_text(json.dumps(told), encoding="utf-8")
+            # The seal last: what is replaced in between is of no use to anybody.
+            for file in (*files, _seal(made)):
+                os.replace(file, path.parent / file.name)
+    except OSError as error:
+        raise EncodeError(
+            f"The export {path} could not be written: {error.strerror or error}.",
+            "free some space, or name another folder that can be written as cache",
+        ) from error
+
+
+def _seal(path: Path) -> Path:
+    return path.with_name(f"{path.name}.seal")
 
 
 def home(cache: str | Path | None, owner: object) -> Path:
@@ -192,21 +235,16 @@ def home(cache: str | Path | None, owner: object) -> Path:
     Raises:
         EncodeError: It cannot be made.
     """
-    if cache is None:
-        folder = tempfile.mkdtemp(prefix="longspan-")
-        weakref.finalize(owner, _remove, folder)
-        return Path(folder)
     try:
+        if cache is None:
+            folder = tempfile.mkdtemp(prefix="longspan-")
+            weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
+            return Path(folder)
         Path(cache).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise EncodeError(f"{cache} cannot be made: {error.strerror or error}.", "name another folder") from None
+        where = cache or "A folder for exports"
+        raise EncodeError(f"{where} cannot be made: {error.strerror or error}.", "name another folder") from None
     return Path(cache)
-
-
-def _remove(folder: str) -> None:
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def fingerprint(model: Any, layers: int | None) -> str:

@@ -44,16 +44,20 @@ class OnnxEngine:
         module = export.traceable(model, layers, "eager")
         folder = export.home(cache, self)
         exact = folder / f"{export.fingerprint(model, layers)}-float32.onnx"
-        if not exact.exists():
+        wanted = exact.with_name(exact.name.replace("float32", dtype))
+        if export.kept(wanted):
+            self._session = _session(runtime, wanted)
+            return
+        if wanted == exact or not export.kept(exact):
             with export.placed(exact) as path:
                 export.to_onnx(module, path)
                 _fuse(path, anatomy.text_config(module.model))
                 self._session = _session(runtime, path)
                 export.prove(module, model, self._forward)
-        if dtype == "int8" and not (small := exact.with_name(exact.name.replace("float32", "int8"))).exists():
-            with export.placed(small) as path:
+        if wanted != exact:
+            with export.placed(wanted) as path:
                 _quantise(exact, path)
-        self._session = _session(runtime, small if dtype == "int8" else exact)
+        self._session = _session(runtime, wanted)
 
     def states(self, rows: Rows) -> Tensor:
         """Last hidden states, float32 ``[rows, longest, width]``; zeros past a row's own end."""

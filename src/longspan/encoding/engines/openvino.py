@@ -44,7 +44,7 @@ class OpenVinoEngine:
         self._pad = pad_token(model)
         module = export.traceable(model, layers, "sdpa")
         path = export.home(cache, self) / f"{export.fingerprint(model, layers)}.xml"
-        if not path.exists():
+        if not export.kept(path):
             with export.placed(path) as made:
                 with export.exporting(module, "OpenVINO"), _quiet():
                     converted = openvino.convert_model(module, example_input=export.example())

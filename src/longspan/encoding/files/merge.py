@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from longspan.encoding.files.parts import Counts, Part, sync_folder
+from longspan.encoding.files.seal import OPEN, seal, sealed
 from longspan.encoding.files.tables import arrow
 from longspan.errors import EncodeError
 from longspan.jsons import parse
@@ -64,12 +65,19 @@ class Target:
             else:
                 pyarrow = arrow(f"Reading {self.out}")
                 try:
-                    told = parse(pyarrow.parquet.read_schema(self.out).metadata[_KEY])
+                    told = parse(pyarrow.parquet.read_metadata(self.out).metadata[_KEY])
                 except pyarrow.ArrowException:
                     return None
             return {**told, "counts": asdict(Counts.from_json(told["counts"]))}
         except (OSError, ValueError, KeyError, TypeError):
             return None
+
+    def whole(self) -> bool:
+        """Whether all files of the result, that of the errors too, are byte for byte as they were written."""
+        try:
+            return sealed((self.errors, *self.files))
+        except OSError:
+            return False
 
     def merge(self, parts: Iterable[Part], about: dict[str, Any], dimension: int, vectors: int) -> None:
         """Write the result: all files under other names first, then renamed, the telling one last.
@@ -85,6 +93,7 @@ class Target:
         """
         made = [self.parts / f"merged{number}" for number in range(len(self.files))]
         errors = self.parts / "merged-errors"
+        about = {**about, "seal": OPEN}
         try:
             with errors.open("wb") as log:
                 told = _telling(parts, log)
@@ -93,14 +102,18 @@ class Target:
                 else:
                     _write_npy(told, made[0], made[1], dimension, vectors)
                     made[2].write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+            if not errors.stat().st_size:
+                errors.unlink()
+            seal((errors, *made))
             for path in (*made, errors):
-                _sync(path)
+                if path.exists():
+                    _sync(path)
             # From here on the result may be half renamed; the mark says that this is no stranger's file.
             self.marked.touch()
             sync_folder(self.parts)
             if len(self.files) > 1:
                 self.files[-1].unlink(missing_ok=True)
-            if errors.stat().st_size:
+            if errors.exists():
                 errors.replace(self.errors)
             else:
                 self.errors.unlink(missing_ok=True)

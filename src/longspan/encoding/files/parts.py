@@ -193,7 +193,7 @@ class Parts:
         arrays |= {name: np.frombuffer(json.dumps(value).encode(), dtype=np.uint8) for name, value in told.items()}
         np.savez(memory, **arrays)
         data = memory.getvalue()
-        write_whole(self.path(index), data + _seal(data))
+        write_whole(self.path(index), data + self._seal(index, data))
         return counts
 
     def read(self, index: int) -> Part:
@@ -202,8 +202,8 @@ class Parts:
         Raises:
             EncodeError: It is not there, or damaged.
         """
-        if (held := self._held(path := self.path(index))) is None:
-            raise EncodeError(f"The part {path} is gone or damaged.", "remove it and run again")
+        if (held := self._held(index)) is None:
+            raise EncodeError(f"The part {self.path(index)} is gone or damaged.", "remove it and run again")
         with held:
             arrays = {name: held[name] for name in ("vectors", *_VECTOR_FACTS, *_ROW_FACTS)}
             return Part(**arrays, ids=_json(held["ids"]), errors=_json(held["errors"]))
@@ -212,21 +212,27 @@ class Parts:
         """Counts of the parts that are there, of so many; a damaged one is removed, to be done again."""
         found = {}
         for index in range(count):
-            if held := self._held(self.path(index)):
+            if held := self._held(index):
                 with held:
                     found[index] = Counts.from_json(_json(held["counts"]))
             else:
                 self.path(index).unlink(missing_ok=True)
         return found
 
-    def _held(self, path: Path) -> Any:
-        """The arrays of a part, None where it is not there or not as it was written."""
+    def _held(self, index: int) -> Any:
+        """The arrays of a part, None where it is not there or not what was written under this number."""
         try:
-            data = path.read_bytes()
+            data = self.path(index).read_bytes()
         except OSError:
             return None
-        whole = _seal(data[:-_SEAL]) == data[-_SEAL:]
+        whole = self._seal(index, data[:-_SEAL]) == data[-_SEAL:]
         return np.load(io.BytesIO(data[:-_SEAL]), allow_pickle=False) if whole else None
+
+    def _seal(self, index: int, data: bytes) -> bytes:
+        """A digest that holds for one job and one shard: a part is no other's, whatever it is called."""
+        digest = hashlib.blake2b(f"{self.job} {index} ".encode(), digest_size=_SEAL)
+        digest.update(data)
+        return digest.digest()
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -258,10 +264,6 @@ def sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def _seal(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=_SEAL).digest()
 
 
 def _told(row: Row, error: EncodeError) -> dict[str, Any]:

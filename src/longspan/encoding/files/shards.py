@@ -139,7 +139,7 @@ def shards(
             Markdown file is one document.
         columns: Where a row keeps its text, id and spans.
         limits: How large a shard may be.
-        without: Outputs; they and what stands beside them under their names are no input of a folder.
+        without: Outputs, which are no input of a folder.
 
     Raises:
         EncodeError: There are no files, or one is missing, damaged, or of an unknown kind.
@@ -199,13 +199,11 @@ def form_of(path: str) -> str:
 
 def _walk(folder: str, without: Sequence[str | Path]) -> Iterator[str]:
     outputs = [os.path.abspath(path) for path in without]
-    beside = tuple(path + end for path in outputs for end in (".", os.sep))
     for place, folders, names in os.walk(folder, onerror=_unreadable):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             path = os.path.join(place, name)
-            ours = os.path.abspath(path)
-            if form_of(name) and not name.startswith(".") and ours not in outputs and not ours.startswith(beside):
+            if form_of(name) and not name.startswith(".") and os.path.abspath(path) not in outputs:
                 yield path
 
 
