@@ -160,7 +160,7 @@ def apply(
     _check_weights(bool(getattr(config, "output_attentions", False)), chosen)
     for slot in anatomy.rotary_modules(model):
         journal.hook(slot.module, Identity())
-    intercept(model.base_model, journal, Late(ranges, window, causal, chosen))
+    intercept(model.base_model, journal, Late(ranges, window, causal, chosen), ATTENTION)
 
 
 def _check_weights(wanted: bool, backend: str) -> None:
