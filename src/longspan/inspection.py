@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from longspan.configs import check_config
 from longspan.errors import InspectError, one_line, shown
 from longspan.geometry import SLIDING, Encoding, Geometry, Role
-from longspan.seams import anatomy, slopes
+from longspan.seams import anatomy, slopes, trial
 from longspan.sources import CAUSAL, family, locate, settings
 from longspan.values import is_number, whole
 
@@ -20,6 +21,8 @@ _ALIBI = ("bloom", "mpt")
 _WINDOW_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx")
 _SCALED_WINDOW = ("yarn", "llama3", "longrope", "linear")
 _FREQUENCIES = 2**14
+_WORDS = 64
+"""Vocabulary of a model that is built to see which way it looks."""
 
 
 def inspect(model: Any, *, window: int | None = None) -> Geometry:
@@ -184,11 +187,38 @@ def _check_reads_text(model: Any, config: Any) -> None:
         )
 
 
-def _role(model: nn.Module, config: Any) -> Role:
+def _role(model: Any, config: Any) -> Role:
     if getattr(config, "is_causal", True) is False or getattr(config, "use_bidirectional_attention", False):
         return "encoder"
-    causal = any(getattr(module, "is_causal", False) is True for module in model.modules())
-    return "decoder" if causal or config.model_type in _ALIBI else "encoder"
+    told = getattr(config, "is_decoder", None)
+    if told or getattr(config, "causal", False) or config.model_type in _ALIBI:
+        return "decoder"
+    if any(getattr(module, "is_causal", False) is True for module in model.modules()):
+        return "decoder"
+    if told is None and type(model).__name__.endswith("ForCausalLM"):
+        return "decoder"
+    if config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES or getattr(config, "is_encoder_decoder", False):
+        return "encoder"
+    return "encoder" if _looks_ahead(model) else "decoder"
+
+
+def _looks_ahead(model: Any) -> bool:
+    """Whether a model that does not tell reads what comes behind a token; one without weights is built with a layer."""
+    if not next(model.parameters()).is_meta:
+        return trial.looks_ahead(model)
+    config = copy.deepcopy(model.config)
+    text = config.get_text_config()
+    text.num_hidden_layers, text.vocab_size = 1, min(text.vocab_size, _WORDS)
+    for name, value in list(vars(text).items()):
+        if name.endswith("_token_id") and isinstance(value, int) and value >= _WORDS:
+            setattr(text, name, 0)
+        elif name == "layer_types" and value:
+            text.layer_types = value[:1]
+    with torch.device("cpu"), torch.random.fork_rng(devices=[]):
+        try:
+            return trial.looks_ahead(type(model)._from_config(config, dtype=torch.float32))
+        except Exception:  # noqa: BLE001 - a model of one layer may be none: it is taken for what most are
+            return True
 
 
 def _window(config: Any, table: anatomy.Slot | None, encoding: str, offset: int, rope: dict[str, Any]) -> int:

@@ -71,6 +71,29 @@ def test_a_pickled_model_comes_back_extended(architecture: str, spec: str) -> No
     assert plan_of(twin) == plan_of(model)
 
 
+CAST = [*KINDS, ("gpt2", "tile + temperature(tau=0.6)")]  # a factor in the weights too
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+@every(CAST)
+def test_a_model_cast_while_extended_is_restored_to_the_cast_of_the_original(
+    architecture: str, spec: str, dtype: torch.dtype
+) -> None:
+    model, wanted = extend(fresh(architecture), LONG, spec), fresh(architecture).to(dtype)
+    restore(model.to(dtype))
+    found = {name: tensor.dtype for name, tensor in (*model.named_parameters(), *model.named_buffers())}
+    assert found == {name: tensor.dtype for name, tensor in (*wanted.named_parameters(), *wanted.named_buffers())}
+    assert torch.equal(states(model, IDS[:, :WINDOW]), states(wanted, IDS[:, :WINDOW]))
+
+
+@every(CAST)
+def test_a_model_that_was_not_cast_is_restored_to_the_same_tensors(architecture: str, spec: str) -> None:
+    model = fresh(architecture)
+    before = [*model.parameters(), *model.buffers()]
+    after = [*restore(extend(model, LONG, spec)).parameters(), *model.buffers()]
+    assert all(one is other for one, other in zip(before, after, strict=True))
+
+
 _READ = """
 import pickle, sys
 import torch

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
-from longspan import PlanError, SeamError, extend, extended, inspect, plan
+from longspan import PlanError, SeamError, extend, extended, inspect, plan, restore
 from longspan.extension import plan_of
 from longspan.seams import anatomy
 from tests.laws import cases
@@ -178,3 +178,44 @@ def test_a_factor_that_would_not_reach_attention_is_refused(architecture: str) -
     assert model.config.to_json_string(use_diff=False) == before
     assert model.config._attn_implementation == attention
     assert plan_of(model) is None
+
+
+@pytest.mark.parametrize("spec", ["grouped", "interpolate"])
+@pytest.mark.parametrize("architecture", ["bart", "mbart", "plbart", "mvp", "blenderbot"])
+def test_an_encoder_that_takes_no_position_ids_is_refused_and_takes_tile(architecture: str, spec: str) -> None:
+    sizes = {"vocab_size": 120, "d_model": 32, "max_position_embeddings": WINDOW}
+    counts = {"layers": 2, "attention_heads": 4, "ffn_dim": 48}
+    sides = {f"{side}_{name}": count for side in ("encoder", "decoder") for name, count in counts.items()}
+    config = AutoConfig.for_model(architecture, **sizes, **sides)
+    model = AutoModel.from_config(config).eval().get_encoder()
+    before = states(model, tokens(1, WINDOW))
+    with pytest.raises(SeamError, match="takes no position_ids") as error:
+        extend(model, LONG, spec)
+    assert "tile" in error.value.hint
+    assert torch.equal(states(model, tokens(1, WINDOW)), before)
+    assert torch.equal(states(extend(model, LONG, "tile"), tokens(1, WINDOW)), before)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "spec"),
+    [
+        ("llama", "self_extend"),
+        ("modernbert", "dca"),
+        ("llama", "dynamic_ntk"),
+        ("bert", "tile + log_n"),
+        ("gpt2", "tile + temperature"),
+        ("llama", "self_extend + log_n"),
+    ],
+)
+def test_another_attention_after_extending_is_refused_until_the_model_is_restored(architecture: str, spec: str) -> None:
+    model = fresh(architecture)
+    before = states(model, tokens(1, WINDOW))
+    extend(model, LONG, spec)
+    model.set_attn_implementation("sdpa")
+    for length in (8, LONG):
+        with pytest.raises(SeamError, match="told to attend by 'sdpa'") as error:
+            states(model, tokens(1, length))
+    assert "restore(model) first" in error.value.hint
+    restore(model)
+    assert torch.equal(states(model, tokens(1, WINDOW)), before)
+    assert bool(states(extend(model, LONG, spec), tokens(1, LONG)).isfinite().all())

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from longspan.errors import SeamError
+from longspan.seams import anatomy
 from longspan.seams.journal import Journal
 
 Rewrite = Callable[[dict[str, Any]], dict[str, Any]]
@@ -20,23 +21,42 @@ class _Forward:
 
     Not a forward pre-hook, because sentence-transformers calls ``model.forward`` itself and hooks
     would never run.
+
+    Args:
+        module: Whose forward it is.
+        rewrites: What the arguments pass through, in this order.
+        attention: The implementation of attention that reads what the rewrites add, "" where none has to.
     """
 
-    def __init__(self, module: nn.Module, rewrites: list[Rewrite]) -> None:
+    def __init__(self, module: nn.Module, rewrites: list[Rewrite], attention: str) -> None:
         self.module = module
         self.rewrites = rewrites
+        self.attention = attention
         # Callers ask which arguments the model takes (sentence-transformers, Trainer).
         self.__signature__ = inspect.signature(type(module).forward.__get__(module))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        found = anatomy.text_config(self.module)._attn_implementation if self.attention else ""
+        if found != self.attention:
+            raise SeamError(
+                f"This extended {type(self.module).__name__} was told to attend by {found!r}, which knows nothing of "
+                "the extension.",
+                "call restore(model) first, then set_attn_implementation, then extend again",
+            )
         arguments = {**dict(zip(self.__signature__.parameters, args, strict=False)), **kwargs}
         for rewrite in self.rewrites:
             arguments = rewrite(arguments)
         return type(self.module).forward(self.module, **arguments)
 
 
-def intercept(module: nn.Module, journal: Journal, rewrite: Rewrite) -> None:
+def intercept(module: nn.Module, journal: Journal, rewrite: Rewrite, attention: str = "") -> None:
     """Pass the named arguments of every forward through ``rewrite``, after those that do so already.
+
+    Args:
+        module: The base model.
+        journal: Takes it back.
+        rewrite: What the arguments pass through.
+        attention: The implementation of attention that reads what it adds; without it, every forward is refused.
 
     Raises:
         SeamError: Another library has replaced the model's forward.
@@ -48,7 +68,8 @@ def intercept(module: nn.Module, journal: Journal, rewrite: Rewrite) -> None:
             "extend the model before other libraries wrap it",
         )
     before = forward.rewrites if forward else []
-    journal.put(module.__dict__, "forward", _Forward(module, [*before, rewrite]))
+    needed = attention or (forward.attention if forward else "")
+    journal.put(module.__dict__, "forward", _Forward(module, [*before, rewrite], needed))
 
 
 class Rows(NamedTuple):

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
 Undo = Callable[[], None]
@@ -63,9 +64,26 @@ class Journal:
         place[name] = value
 
     def set(self, module: nn.Module, name: str, value: object) -> None:
-        """Write a parameter, a buffer, a submodule or a plain attribute, where the module has it now."""
-        parts = (module._parameters, module._buffers, module._modules)
-        self.put(next((part for part in parts if name in part), module.__dict__), name, value)
+        """Write a parameter, a buffer, a submodule or a plain attribute, where the module has it now.
+
+        Where the model was cast or moved in between, a tensor that is put back follows what stood in its place.
+        """
+        parts: tuple[dict[str, Any], ...] = (module._parameters, module._buffers, module._modules)
+        place = next((part for part in parts if name in part), None)
+        if place is None:
+            self.put(module.__dict__, name, value)
+            return
+        old, written = place[name], _form(value)
+
+        def undo() -> None:
+            now = _form(place[name])
+            if place[name] is not old and now is not None and now != written:
+                place[name] = _cast(old, *now)
+            else:
+                place[name] = old
+
+        self.note(undo)
+        place[name] = value
 
     def hook(self, module: nn.Module, hook: Callable[..., Any], *, before: bool = False) -> None:
         """Add a forward hook, or a pre-hook, that is also given the keywords."""
@@ -90,6 +108,27 @@ class Journal:
             yield inner
         finally:
             inner.undo()
+
+
+def _form(held: Any) -> tuple[torch.dtype, torch.device] | None:
+    """Type and device of a tensor, or of a module's first floating one; None where there is none."""
+    tensors = [held] if isinstance(held, Tensor) else []
+    if isinstance(held, nn.Module):
+        tensors = [*held.parameters(), *held.buffers()]
+    first = next((tensor for tensor in tensors if tensor.is_floating_point()), next(iter(tensors), None))
+    return None if first is None else (first.dtype, first.device)
+
+
+def _cast(held: Any, dtype: torch.dtype, device: torch.device) -> Any:
+    """As torch casts and moves a model: only floating numbers change type, a parameter stays the same object."""
+    if isinstance(held, nn.Module):
+        return held.to(device=device, dtype=dtype) if dtype.is_floating_point else held.to(device=device)
+    holder = nn.Module()
+    if isinstance(held, nn.Parameter):
+        holder.register_parameter("held", held)
+    else:
+        holder.register_buffer("held", held)
+    return _cast(holder, dtype, device).held
 
 
 def _error_of(step: Undo) -> BaseException | None:

@@ -137,7 +137,10 @@ def attach(model: Any, journal: Journal, keyword: str, layer_type: str) -> None:
     with _watching(slots, journal, still=False) as maps:
         try:
             trial.run(model, journal, **{keyword: turned})
-        except SeamError:  # attention was reached, and the keyword was not there
+        except SeamError:
+            if turned.seen:
+                raise
+            # attention was reached, and the keyword was not there
             _relay(model, journal, keyword)
             trial.run(model, journal, **{keyword: turned})
     with _watching(slots, journal, still=True):

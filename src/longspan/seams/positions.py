@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -48,9 +49,15 @@ def apply(model: Any, journal: Journal, ids: Callable[[int], Tensor]) -> None:
     """Let every forward of the base model choose table rows by real length.
 
     Raises:
-        SeamError: The model has no learned table, or its forward was replaced.
+        SeamError: The model has no learned table, takes no ``position_ids``, or its forward was replaced.
     """
     slot = anatomy.position_table(model)
     if slot is None:
         raise SeamError(f"A {type(model).__name__} has no learned position table.", "use a frequency method")
+    if "position_ids" not in inspect.signature(type(model.base_model).forward).parameters:
+        # Not even where it takes any keyword: the encoders of the BART family swallow what they do not know.
+        raise SeamError(
+            f"A {type(model).__name__} takes no position_ids, so it cannot read other rows for another length.",
+            "use tile, whose rows are read in their order",
+        )
     intercept(model.base_model, journal, PositionIds(ids, anatomy.pad_offset(slot.module)))

@@ -141,7 +141,8 @@ def apply(
         backend: A name of ``attention.BACKENDS``; None for the documented rule.
 
     Raises:
-        SeamError: The rotation of a layer cannot be reproduced, or the backend cannot compute this model.
+        SeamError: The rotation of a layer cannot be reproduced, its attention reads a mask of its own, or the backend
+            cannot compute this model.
     """
     config = model.config
     register()
@@ -159,7 +160,7 @@ def apply(
     _check_weights(bool(getattr(config, "output_attentions", False)), chosen)
     for slot in anatomy.rotary_modules(model):
         journal.hook(slot.module, Identity())
-    intercept(model.base_model, journal, Late(ranges, window, causal, chosen))
+    intercept(model.base_model, journal, Late(ranges, window, causal, chosen), ATTENTION)
 
 
 def _check_weights(wanted: bool, backend: str) -> None:
@@ -193,6 +194,11 @@ def _attend(
             "call the extended model, not a part of it",
         )
     found: tuple[Tensor, Tensor | None] = forward.attend(module, query, key, value, options)
+    if isinstance(attention_mask, Tensor):
+        raise SeamError(
+            f"The attention of a {type(module).__name__} adds a bias that its layer makes, which late rotation drops.",
+            "use a static frequency method, such as ntk or yarn",
+        )
     return found
 
 

@@ -72,7 +72,7 @@ def apply(model: Any, journal: Journal, factor: Callable[[Tensor, Tensor], Tenso
             "so its logits cannot be scaled.",
             "leave the scale out",
         )
-    intercept(model.base_model, journal, scale)
+    intercept(model.base_model, journal, scale, name)
     trial.run(model, journal)
 
 

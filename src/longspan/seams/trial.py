@@ -24,6 +24,25 @@ def run(model: Any, journal: Journal, **given: Any) -> None:
     _forward(model, journal, ids, attention_mask=torch.ones_like(ids), **given)
 
 
+def looks_ahead(model: Any) -> bool:
+    """Whether the states of tokens depend on what stands behind them: six tokens, twice, with another last one.
+
+    A model that does not run on token ids alone is taken to look both ways.
+    """
+    word = _word(anatomy.text_config(model))
+    ids = torch.full((2, _TOKENS), word)
+    ids[1, -1] = (word + 1) % anatomy.text_config(model).vocab_size
+    try:
+        found = [_forward(model, Journal(), row[None], attention_mask=torch.ones_like(row[None]))[0] for row in ids]
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception:  # noqa: BLE001 - whatever a model's own code does with what it does not expect
+        return True
+    one, other = (states[0, :-1].float() for states in found)
+    noise = 16 * torch.finfo(found[0].dtype).eps * float(one.abs().max())
+    return bool((one - other).abs().max() > noise)
+
+
 def beyond(model: Any, journal: Journal, window: int, length: int, *, counted: bool) -> None:
     """One row through an extended model, beyond the window it had.
 
@@ -78,13 +97,13 @@ def _failure(model: Any, journal: Journal, tokens: int, positions: Tensor | None
     return ""
 
 
-def _forward(model: Any, journal: Journal, ids: Tensor, **given: Any) -> None:
+def _forward(model: Any, journal: Journal, ids: Tensor, **given: Any) -> Any:
     device = next(model.parameters()).device
     put = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in given.items()}
     with torch.no_grad(), journal.passing() as passing:
         for module in model.modules():
             passing.put(module.__dict__, "training", False)
-        model.base_model(input_ids=ids.to(device), **put)
+        return model.base_model(input_ids=ids.to(device), **put)
 
 
 def _work(model: Any, tokens: int) -> float:
