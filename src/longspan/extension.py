@@ -1,4 +1,4 @@
-"""extend: write a plan into a model, take it back, do both around a block, or write it into a twin of the model."""
+"""extend: write a plan into a model, take it back, or do both around a block."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from longspan.outcomes import recall
 from longspan.planning import Methods, Plan, plan
 from longspan.seams import anatomy, frequencies, limits, positions, queries, rotation, scale, slopes, table, trial
 from longspan.seams.journal import Journal, keep_later_changes, own_configuration
-from longspan.twin import twin
 
 
 class _Applied:
@@ -168,32 +167,6 @@ def extended(
     finally:
         if _applied(model):  # an exception came before restore had begun
             restore(model)
-
-
-def extended_twin(
-    model: Any,
-    to: int | None = None,
-    method: Methods | Plan = None,
-    *,
-    window: int | None = None,
-    attention: str | None = None,
-) -> Any:
-    """``extend`` on a twin: the model stays as it is, also for whoever uses it meanwhile.
-
-    Weights are shared; what the extension adds, such as a longer table, is the twin's own.
-
-    Args:
-        model: A SentenceTransformer or a transformers model, not extended.
-        to: As for ``extend``, and so are the others.
-        method: Likewise.
-        window: Likewise.
-        attention: Likewise.
-
-    Raises:
-        PlanError: The methods do not fit, or the choice of attention would have no effect.
-        SeamError: The model cannot be copied, or the plan cannot be written into it.
-    """
-    return extend(twin(model), to, method, window=window, attention=attention)
 
 
 def plan_of(model: Any) -> Plan | None:

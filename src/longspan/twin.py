@@ -8,6 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from longspan.errors import SeamError
+from longspan.extension import extend
+from longspan.planning import Methods, Plan
 from longspan.tokenizer import own
 
 
@@ -38,3 +40,29 @@ def twin(model: Any) -> Any:
             f"What hangs on this {type(model).__name__} cannot be copied: {error}",
             "take off what is neither module, tensor nor plain data",
         ) from error
+
+
+def extended_twin(
+    model: Any,
+    to: int | None = None,
+    method: Methods | Plan = None,
+    *,
+    window: int | None = None,
+    attention: str | None = None,
+) -> Any:
+    """``extend`` on a twin: the model stays as it is, also for whoever uses it meanwhile.
+
+    Weights are shared; what the extension adds, such as a longer table, is the twin's own.
+
+    Args:
+        model: A SentenceTransformer or a transformers model, not extended.
+        to: As for ``extend``, and so are the others.
+        method: Likewise.
+        window: Likewise.
+        attention: Likewise.
+
+    Raises:
+        PlanError: The methods do not fit, or the choice of attention would have no effect.
+        SeamError: The model cannot be copied, or the plan cannot be written into it.
+    """
+    return extend(twin(model), to, method, window=window, attention=attention)

@@ -18,12 +18,11 @@ from longspan import Encoder, PlanError, SeamError, compare, encode, evaluate, e
 from longspan.encoding.engines.torch_ import TorchEngine
 from longspan.evaluation.drift import short_drift
 from longspan.evaluation.mteb_bridge import MtebEncoder
-from longspan.extension import extended_twin
 from longspan.identity import identity
 from longspan.inspection import inspect
 from longspan.planning import plan
 from longspan.storage.load import load, tokenizer_of
-from longspan.twin import twin
+from longspan.twin import extended_twin, twin
 from tests.laws.cases import LONG
 from tests.models import build, states, tokens
 from tests.pipelines import WORDS, pipeline

@@ -54,7 +54,7 @@ def test_a_name_is_no_model_and_a_number_no_list(saved: Path) -> None:
     for verb in (longspan.extend, longspan.restore, longspan.plan_of):
         with pytest.raises(longspan.InspectError, match=r"A str was given where a model belongs[\s\S]*longspan\.load"):
             verb("a-model")
-    with pytest.raises(longspan.BenchmarkError, match="no list of lengths"):
+    with pytest.raises(longspan.BenchmarkError, match="The lengths must be whole numbers, not 256"):
         list(longspan.evaluate(longspan.load(saved / "original"), "passkey", 256))  # type: ignore[arg-type]
     with pytest.raises(longspan.StorageError, match="no list of lengths"):
         longspan.verify(saved / "longer", lengths=16)  # type: ignore[arg-type]

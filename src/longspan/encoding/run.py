@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
-from importlib.metadata import version
-from typing import Any, Literal, get_args
+from typing import Any
 
 from tqdm import tqdm
 
@@ -16,10 +15,11 @@ from longspan.encoding import batches, engines, pipeline, tokens
 from longspan.encoding.encoded import Encoded, collect, interleave, named, overflow, remedy, room_for
 from longspan.encoding.forward import vectors
 from longspan.encoding.pooling import Head
-from longspan.encoding.strategy import as_strategy, check_spans, chunked, window_of
+from longspan.encoding.refusals import OnError, OnOverflow, check_call, check_options
+from longspan.encoding.strategy import as_strategy, check_spans, methods_of, reading_longer, window_of
 from longspan.encoding.tokens import FrameKind, Tokenised
-from longspan.errors import EncodeError, shown
-from longspan.extension import automatic, extended_twin, plan_of
+from longspan.errors import EncodeError
+from longspan.extension import automatic, plan_of
 from longspan.families import files_of
 from longspan.identity import identity, stamp
 from longspan.planning import Plan
@@ -27,10 +27,8 @@ from longspan.reading import Reading, Span, Strategy, Text, check_reading
 from longspan.seams import anatomy
 from longspan.storage.load import lost_parts
 from longspan.texts import listed, spans_of
-from longspan.values import whole
+from longspan.twin import extended_twin
 
-OnOverflow = Literal["error", "warn", "truncate", "chunk", "extend"]
-OnError = Literal["raise", "keep"]
 Spans = Iterable[Iterable[Span] | None]
 
 
@@ -110,12 +108,7 @@ class Encoder:
         on_overflow: OnOverflow = "warn",
     ) -> None:
         pipeline.check_transformer(model)
-        if on_overflow not in get_args(OnOverflow):
-            raise EncodeError(f"There is no on_overflow={on_overflow!r}.", f"use {', '.join(get_args(OnOverflow))}")
-        given, hint = {"batch_tokens": batch_tokens, "layers": layers, "dims": dims}, "give one, or leave it out"
-        numbers = {name: whole(value, name, EncodeError, hint) for name, value in given.items() if value is not None}
-        if numbers.get("batch_tokens", 1) < 1:
-            raise EncodeError(f"A batch cannot cost {shown(batch_tokens)} tokens.", "use at least 1")
+        numbers = check_options(on_overflow, batch_tokens=batch_tokens, layers=layers, dims=dims)
         if lost := lost_parts(model):
             warnings.warn(f"stock tools loaded this model without {lost}; longspan.load restores all", stacklevel=3)
         self.model = model
@@ -184,18 +177,14 @@ class Encoder:
             "model": str(config._name_or_path),
             "revision": str(getattr(config, "_commit_hash", None) or ""),
             "identity": identity(self.model),
-            "files": [digest_of(path, EncodeError) for path in files_of(self._methods())],
+            "files": [digest_of(path, EncodeError) for path in files_of(methods_of(self.model, self.strategy))],
             "plan": f"{spec.short(made.methods)} -> {made.length}" if made else "",
             "strategy": spec.short([self.strategy]),
             "on_overflow": self.on_overflow,
             **self._how,
             **self._what,
             "device": self.head.device.type,
-            "versions": {
-                "longspan": __version__,
-                **{name: version(name) for name in ("torch", "transformers", "sentence-transformers", "tokenizers")},
-                **engines.versions(self._how["backend"], self._how["dtype"]),
-            },
+            "versions": {"longspan": __version__, **engines.versions(self._how["backend"], self._how["dtype"])},
         }
 
     @property
@@ -212,10 +201,7 @@ class Encoder:
         return window_of(self._reader(), self.strategy)
 
     def _run(self, texts: Iterable[Any], spans: Spans | None, on_error: OnError, progress: str) -> Encoded:
-        if not isinstance(progress, str):
-            raise EncodeError(f"progress={progress!r} is no title.", 'pass progress="reading", or "" for no bar')
-        if on_error not in get_args(OnError):
-            raise EncodeError(f"There is no on_error={on_error!r}.", f"use {' or '.join(get_args(OnError))}")
+        check_call(on_error, progress)
         self.refresh()
         given = listed(texts)
         known = spans_of(spans, len(given))
@@ -239,11 +225,6 @@ class Encoder:
             raise named(encoded.errors, len(given))
         return encoded
 
-    def _methods(self) -> Sequence[Any]:
-        """What the model is extended by, and by what the strategy would."""
-        made, asked = plan_of(self.model), getattr(self.strategy, "method", "")
-        return [*(made.methods if made else ()), *(spec.parse(asked) if asked and asked != "none" else ())]
-
     def _reader(self) -> Any:
         """The model, or the twin of it that is extended as the strategy asks."""
         to, made = getattr(self.strategy, "to", None), plan_of(self.model)
@@ -259,20 +240,10 @@ class Encoder:
         to = 0 if self.on_overflow == "chunk" else room_for(self._whole(longest))
         wanted, kept = (plan_of(self.model), to), self._rest
         if kept is None or kept[0][0] is not wanted[0] or kept[0][1] != to:
-            self._rest = kept = wanted, self._longer(to)
+            model, strategy = reading_longer(self.model, self.strategy, to)
+            options = {**self._how, **self._what, "batch_tokens": self.batch_tokens, "on_overflow": "truncate"}
+            self._rest = kept = wanted, Encoder(model, strategy, **options)
         return kept[1]
-
-    def _longer(self, to: int) -> Encoder:
-        options = {**self._how, **self._what, "batch_tokens": self.batch_tokens, "on_overflow": "truncate"}
-        strategy: Any = self.strategy
-        if not to:
-            return Encoder(self.model, chunked(strategy), **options)
-        if strategy.reads == "native":
-            name = spec.short([strategy])
-            raise EncodeError(f"A longer window does not make {name} read more.", "use on_overflow='chunk'")
-        if hasattr(strategy, "to"):
-            return Encoder(self.model, replace(strategy, to=to), **options)
-        return Encoder(extended_twin(self.model, to), replace(strategy, window=None), **options)
 
     def _whole(self, tokens: int) -> int:
         """Tokens of the window that reads a text of so many, with its prompt, whole."""

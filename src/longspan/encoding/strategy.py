@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from longspan import registry, spec
@@ -11,6 +11,7 @@ from longspan.errors import EncodeError, SpecError
 from longspan.extension import plan_of
 from longspan.reading import Strategy
 from longspan.seams import anatomy
+from longspan.twin import extended_twin
 
 
 def takes_spans(strategy: Any) -> bool:
@@ -77,3 +78,30 @@ def window_of(model: Any, strategy: Strategy) -> int:
             f"use at most {room}, or extend the model to {window}",
         )
     return window
+
+
+def methods_of(model: Any, strategy: Any) -> list[Any]:
+    """What a model is extended by, and by what a strategy would."""
+    made, asked = plan_of(model), getattr(strategy, "method", "")
+    return [*(made.methods if made else ()), *(spec.parse(asked) if asked and asked != "none" else ())]
+
+
+def reading_longer(model: Any, strategy: Any, to: int) -> tuple[Any, Any]:
+    """The model and the strategy that read texts which are too long: in chunks, or by a twin of ``to`` tokens.
+
+    Args:
+        model: A SentenceTransformer.
+        strategy: What does not read them whole.
+        to: Tokens of the twin, 0 for chunks.
+
+    Raises:
+        EncodeError: The strategy reads native windows, whatever the model's.
+    """
+    if not to:
+        return model, chunked(strategy)
+    if strategy.reads == "native":
+        name = spec.short([strategy])
+        raise EncodeError(f"A longer window does not make {name} read more.", "use on_overflow='chunk'")
+    if hasattr(strategy, "to"):
+        return model, replace(strategy, to=to)
+    return extended_twin(model, to), replace(strategy, window=None)

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from longspan.encoding.refusals import LEAVE_OUT, check_prompt, check_rows, refusal
 from longspan.errors import BlankTextError, EncodeError
 from longspan.reading import Span, Text
-from longspan.texts import blank
 from longspan.tokenizer import around, own, tokens_of
 
 _ONE_WORD = ('This sentence : "', '" means in one word:"')  # PromptEOL's words (Jiang et al. 2023)
 
-_LEAVE_OUT = "leave it out: any vector of it would be made up"
 
 FrameKind = Literal["echo", "one_word"]
 
@@ -114,39 +113,6 @@ def frame(tokenizer: Any, kind: FrameKind | None, *, prompt: str = "", mode: str
     raise EncodeError(f"There is no frame named {kind!r}.", "use echo or one_word")
 
 
-def refusal(text: Any) -> EncodeError | None:
-    """Why a text cannot be encoded, None when it can."""
-    if not isinstance(text, str):
-        return EncodeError(f"It is a {type(text).__name__}, not a string.", "pass a list of strings")
-    if blank(text):
-        shown = f"It has {len(text)} characters, none of them visible." if text else "It is empty."
-        return BlankTextError(shown, _LEAVE_OUT)
-    if told := _surrogate(text):
-        return EncodeError(f"{told}.", "read the text with errors='replace'")
-    return None
-
-
-def _surrogate(text: str) -> str:
-    """What is no character in a text, "" where all are."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        return f"Character {error.start} is a lone surrogate, U+{ord(text[error.start]):04X}, which no text holds"
-    return ""
-
-
-def check_prompt(prompt: Any) -> None:
-    """Check that a prompt is a text.
-
-    Raises:
-        EncodeError: It is none.
-    """
-    if not isinstance(prompt, str):
-        raise EncodeError(f"The prompt is a {type(prompt).__name__}, not a string.", 'pass prompt="query: "')
-    if told := _surrogate(prompt):
-        raise EncodeError(f"The prompt cannot be read: {told}.", "read it with errors='replace'")
-
-
 def check_tokens(one: Tokenised, frame: Frame, rows: int | None) -> None:
     """Check that a text that shows something is something to the tokenizer, and each token to the model.
 
@@ -161,26 +127,9 @@ def check_tokens(one: Tokenised, frame: Frame, rows: int | None) -> None:
     """
     if not one.ids:
         characters = len(one.text.text)
-        raise BlankTextError(f"None of its {characters} characters has a token in this vocabulary.", _LEAVE_OUT)
+        raise BlankTextError(f"None of its {characters} characters has a token in this vocabulary.", LEAVE_OUT)
     check_rows(one.ids, rows)
     check_rows((*frame.before, *frame.after, *(frame.again or ()), *one.prompt), rows)
-
-
-def check_rows(ids: Sequence[int], rows: int | None) -> None:
-    """Check that a model has a row for each token.
-
-    Args:
-        ids: Token ids.
-        rows: Of the model's embedding of words, None where there is no such table.
-
-    Raises:
-        EncodeError: It has none for one.
-    """
-    if rows is not None and (highest := max(ids, default=0)) >= rows:
-        raise EncodeError(
-            f"Its token {highest} has no row in the model's embedding of {rows} words.",
-            "call resize_token_embeddings after tokens are added, and train the new rows",
-        )
 
 
 class Tokenised(NamedTuple):

@@ -17,8 +17,8 @@ import numpy as np
 
 from longspan import __version__
 from longspan.encoding.encoded import Encoded
+from longspan.encoding.refusals import refusal
 from longspan.encoding.run import Encoder
-from longspan.encoding.tokens import refusal
 from longspan.errors import BenchmarkError, BlankTextError, EncodeError
 
 Result = TypeVar("Result")

@@ -13,8 +13,9 @@ from longspan.encoding.encoded import unit
 from longspan.encoding.run import Encoder
 from longspan.evaluation.measurement import model_facts, score
 from longspan.evaluation.score import DRIFT, Score
-from longspan.extension import extended_twin, plan_of
+from longspan.extension import plan_of
 from longspan.identity import identity
+from longspan.twin import extended_twin
 
 
 def short_drift(

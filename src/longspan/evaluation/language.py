@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from longspan import spec
 from longspan.benchmarks.tasks import Passages, Question, Questions
-from longspan.encoding.tokens import check_rows
+from longspan.encoding.refusals import check_rows
 from longspan.errors import BenchmarkError
 from longspan.evaluation.measurement import Outcome, model_facts, planned, read_of
 from longspan.extension import plan_of

@@ -16,9 +16,9 @@ import numpy as np
 from longspan import __version__
 from longspan.errors import BenchmarkError, PlanError, shown
 from longspan.evaluation.score import Score
-from longspan.extension import extended_twin
 from longspan.planning import Plan
 from longspan.seams import anatomy
+from longspan.twin import extended_twin
 from longspan.values import whole
 
 PACKAGES = ("torch", "transformers", "sentence-transformers")

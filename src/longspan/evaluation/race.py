@@ -13,10 +13,10 @@ from longspan.evaluation.cells import card_of
 from longspan.evaluation.run import evaluate
 from longspan.evaluation.score import Score
 from longspan.evaluation.statistics import Interval, macro
-from longspan.extension import extended_twin
 from longspan.geometry import Geometry
 from longspan.planning import plan
 from longspan.seams import anatomy
+from longspan.twin import extended_twin
 
 Cell = tuple[str, str, int | None]
 """A set: benchmark, task and length."""

@@ -121,13 +121,14 @@ def evaluate(
             "data": digest(examples),
         }
         for arm in arms:
-            told: dict[str, Any] = {"identity": own_identity(model, window, tokenizer), **arm.facts, **facts}
+            mine = own_identity(model, window, tokenizer)
+            told: dict[str, Any] = {"identity": mine, **arm.facts, **facts}
             before = done.get(_key(told), set())
             if not _can(arm, examples) or (before and _complete(before, benchmark, examples)):
                 continue
             title = f"{arm.label} {examples.name} {examples.length or ''}".strip() if progress else ""
             answer = arm.answer(examples, title)
-            if own_identity(model, window, tokenizer) != told["identity"]:
+            if own_identity(model, window, tokenizer) != mine:
                 raise BenchmarkError("The model was changed while it was measured.", "change it when nothing reads it")
             found = _scores(benchmark, examples, answer, told)
             new = [one for one in found if (one.depth, one.metric) not in before]

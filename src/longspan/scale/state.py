@@ -27,7 +27,7 @@ from longspan.errors import EncodeError
 from longspan.jsons import parse
 
 _PART = re.compile(r"\d{8,}\.[0-9a-f]{12}\.npz")
-_OURS = re.compile(rf"({_PART.pattern}|job\.json)(\.tmp-\d+)?|merged\d|merged-errors|merging|lock")
+_OURS = re.compile(r"(\d{8,}\.[0-9a-f]{12}\.npz|job\.json)(\.tmp-\d+)?|merged\d|merged-errors|merging|lock")
 
 
 def meaning(about: dict[str, Any]) -> str:

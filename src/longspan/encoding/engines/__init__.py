@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Protocol
 
 from longspan.errors import EncodeError
@@ -97,12 +98,13 @@ def versions(backend: str, dtype: str | None) -> dict[str, str]:
         EncodeError: There is no such backend, or a package is missing.
     """
     _check(backend, dtype)
+    found = {name: version(name) for name in ("torch", "transformers", "sentence-transformers", "tokenizers")}
     if not (names := _PACKAGES[backend]):
-        return {}
+        return found
     from longspan.encoding.engines.export import need
 
     names += ("nncf",) if (backend, dtype) == ("openvino", "int8") else ()
-    return {name: str(need(name, backend).__version__) for name in names}
+    return found | {name: str(need(name, backend).__version__) for name in names}
 
 
 def _check(backend: str, dtype: str | None) -> None:
