@@ -92,7 +92,7 @@ def engine(
 
 
 def versions(backend: str, dtype: str | None) -> dict[str, str]:
-    """Version of each package that a backend's states depend on, beside torch.
+    """Version of each package that a backend's states depend on.
 
     Raises:
         EncodeError: There is no such backend, or a package is missing.
