@@ -34,7 +34,7 @@ _KEPT_BESIDE = {
     *("module_kwargs", "_model_config", "_device_map", "_modules_placed", "_accelerate_placement_hook"),
     *("is_hpu_graph_enabled", "config_keys"),
     *("_prompt_length_mapping", "_declared_forward_params", "_load_adapter_kwargs", "_compiled_call_impl"),
-    *("_output_capturing_hooks_installed", "_gradient_checkpointing_func", "_require_grads_hook"),
+    *("_is_torch_compile", "_output_capturing_hooks_installed", "_gradient_checkpointing_func", "_require_grads_hook"),
     *("_require_grads_hooks", "max_seq_len_cached", "_dora_cache", "_method_signature_cache"),
 }
 # Hooks that libraries add when a model is run or trained; they change no output.

@@ -36,6 +36,9 @@ _BUILTIN: tuple[type, ...] = (
     *(types.MethodDescriptorType, types.ClassMethodDescriptorType),
 )
 
+_MADE = 1 << 9
+"""Flag of a class that was made while the program ran, by a class statement or a call; others are written in C."""
+
 
 class Teller:
     """Tells values; what is met twice is told once, by its digest."""
@@ -88,6 +91,8 @@ class Teller:
     def kind(self, kind: type) -> Any:
         """A class by its name; one that was made while the program ran by what it says, too."""
         name, home = kind.__qualname__, sys.modules.get(kind.__module__)
+        if not kind.__flags__ & _MADE or kind.__module__.startswith("torch."):  # parametrised ones: parts say how
+            return name
         try:
             if operator.attrgetter(name)(home) is kind:
                 return name
@@ -157,11 +162,14 @@ class Teller:
                 return ["script", str(value._type()), self.told(value.__getstate__())]
             except (RuntimeError, AttributeError, TypeError):
                 raise _refusal(value) from None
-        slots = {name for each in kind.__mro__ for name in _slots(each)}
-        if kind is object or hasattr(value, "__dict__") or slots or any("__slots__" in vars(c) for c in kind.__mro__):
-            held = {name: getattr(value, name) for name in slots if hasattr(value, name)}
-            return ["object", self.kind(kind), self.named(held | dict(getattr(value, "__dict__", {})))]
-        return ["object", self.kind(kind), self._reduced(value)]
+        above = [each for each in kind.__mro__ if each is not object]
+        slots = {name for each in above for name in _slots(each)}
+        held = {name: getattr(value, name) for name in slots if hasattr(value, name)}
+        held |= getattr(value, "__dict__", {})
+        shown = hasattr(value, "__dict__") or any("__slots__" in vars(each) for each in above) or not above
+        if not shown or not all(each.__flags__ & _MADE for each in above):  # a class in C holds what it does not show
+            return ["object", self.kind(kind), self.named(held), self._reduced(value)]
+        return ["object", self.kind(kind), self.named(held)]
 
     def _reduced(self, value: Any) -> Any:
         """What pickle keeps of an object that shows no attributes."""

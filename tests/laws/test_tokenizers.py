@@ -15,7 +15,7 @@ from longspan import EncodeError
 from longspan.encoding.tokens import Tokenised, frame, tokenise
 from longspan.storage.verify import _tokens
 from longspan.tokenizer import around, own
-from tests.pipelines import pipeline
+from tests.pipelines import pipeline, tiny_tokenizer
 from tests.tokenizers import AROUND, MODELS, SPLITS, Slow, fast
 
 KINDS = list(product(MODELS, (True, False), (True, False), SPLITS))
@@ -109,3 +109,15 @@ def test_verify_asks_by_the_special_tokens_whatever_the_vocabulary(tmp_path: Pat
         assert len(asked) == 9
         assert asked[: len(before[:1])] == [*before[:1]]
         assert asked[9 - len(behind[-1:]) :] == [*behind[-1:]]
+
+
+def test_a_rule_that_names_a_token_which_is_not_there_is_refused() -> None:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    made = json.loads(tiny_tokenizer().backend_tokenizer.to_str())
+    single = [{"SpecialToken": {"id": "[LOST]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]
+    made["post_processor"] = {"type": "TemplateProcessing", "single": single, "pair": single, "special_tokens": {}}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(made)))
+    with pytest.raises(EncodeError, match="own rule fails"):
+        around(tokenizer)

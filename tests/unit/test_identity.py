@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import collections
 import copy
+import decimal
+import functools
 import os
+import re
 import shutil
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from longspan import InspectError, PlanError, encode, extend, extended
+from longspan.contents import digests
 from longspan.families import Frequencies
-from longspan.identity import identity, stamp
+from longspan.identity import _Look, identity, stamp
 from longspan.storage.load import load
+from longspan.telling import digest
 from tests.models import build, states, tokens
 from tests.pipelines import WORDS, pipeline
 
@@ -104,6 +112,16 @@ def settled(path: str, value: Any) -> Callable[[Any], None]:
     return change
 
 
+def forwarded(model: Any) -> None:
+    part = model[0].auto_model.encoder.layer[0].output.dense
+    before = part.forward
+    part.forward = lambda states: -2 * before(states)
+
+
+def in_numpy(model: Any) -> None:
+    np.negative(weight(model).detach().numpy(), out=weight(model).detach().numpy())
+
+
 BERT = "0.auto_model"
 CHANGES: dict[str, Callable[[Any], Any]] = {
     "one element": lambda model: weight(model).requires_grad_(False).view(-1).__setitem__(7, 3.0),
@@ -114,6 +132,9 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
     "an adapter": adapted,
     "a hook": hooked,
     "an empty part": settled("1.parts", torch.nn.ParameterDict()),
+    "another forward": forwarded,
+    "an array of the data": in_numpy,
+    "values by number": lambda model: model[0].auto_model.config.update({"_scales": {"a": 7}}),
     "half precision": lambda model: model.bfloat16(),
     "a buffer": lambda model: model[0].auto_model.embeddings.position_ids.add_(1),
     "rows of positions": lambda model: model[0].auto_model.embeddings.position_embeddings.weight.data.zero_(),
@@ -224,10 +245,138 @@ def test_tensors_are_read_once_and_again_only_when_they_were_written_to(model: A
     assert read == [weight(model).shape]
 
 
+@dataclass(slots=True)
+class Slotted:
+    value: Any
+
+
+class Plain:
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __call__(self, *given: Any) -> Any:
+        return given[-1]
+
+
+def scaled(by: Any) -> Callable[..., Any]:
+    return lambda module, given, output: output * by
+
+
+def made(by: float) -> Any:
+    return type("Gate", (Plain,), {"by": by})(0)
+
+
+def quantised(value: float) -> Any:
+    linear = torch.nn.Linear(2, 2)
+    torch.nn.init.constant_(linear.weight, value)
+    torch.nn.init.zeros_(linear.bias)
+    with warnings.catch_warnings(action="ignore"):
+        return torch.ao.quantization.quantize_dynamic(torch.nn.Sequential(linear), {torch.nn.Linear})
+
+
+def rows(value: float) -> torch.Tensor:
+    with warnings.catch_warnings(action="ignore"):
+        return torch.eye(3).mul(value).to_sparse_csr()
+
+
+def levels(value: float) -> torch.Tensor:
+    with warnings.catch_warnings(action="ignore"):
+        return torch.quantize_per_tensor(torch.ones(2), value, 0, torch.qint8)
+
+
+PAIRS: dict[str, tuple[Any, Any]] = {
+    "slots": (Slotted(1.0), Slotted(2.0)),
+    "attributes": (Plain(1), Plain(2)),
+    "a closure": (scaled(1), scaled(2)),
+    "defaults": (lambda x, k=1: x, lambda x, k=2: x),
+    "code of a lambda": (lambda x: x + 1, lambda x: x * 3),
+    "a method's object": (Plain(1).__call__, Plain(2).__call__),
+    "a partial's object": (functools.partial(Plain(1)), functools.partial(Plain(2))),
+    "a class of the moment": (made(1.0), made(2.0)),
+    "range": (range(3), range(5)),
+    "slice": (slice(0, 3), slice(0, 5)),
+    "complex": (1j, 2j),
+    "deque": (collections.deque([1]), collections.deque([2])),
+    "decimal": (decimal.Decimal(1), decimal.Decimal(2)),
+    "bytes": (bytearray(b"a"), bytearray(b"b")),
+    "pattern": (re.compile("a"), re.compile("b")),
+    "device": (torch.device("cpu"), torch.device("meta")),
+    "shape": (np.zeros((2, 3)), np.zeros((3, 2))),
+    "fields": (np.zeros(2, dtype=[("a", "f4")]), np.zeros(2, dtype=[("b", "f4")])),
+    "objects": (np.array(["a", None], dtype=object), np.array(["b", None], dtype=object)),
+    "tuple and list": ((1, 2), [1, 2]),
+    "mapping and pairs": ({"a": 1}, [['"a"', 1]]),
+    "coordinates": (torch.eye(3).to_sparse(), torch.zeros(3, 3).to_sparse()),
+    "rows": (rows(1.0), rows(2.0)),
+    "a quantised layer": (quantised(1.0), quantised(-3.0)),
+    "a quantised tensor": (levels(0.5), levels(0.25)),
+}
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_what_a_model_holds_is_told_apart_by_its_content(pair: str) -> None:
+    found = []
+    for value in (*PAIRS[pair], PAIRS[pair][0]):
+        model = torch.nn.Identity()
+        model.cached_by_me = [value]  # no name keeps it from being told
+        if callable(value):
+            model.register_forward_hook(value)
+        found.append(digest(_Look(lambda tensor: digests([tensor])[id(tensor)]).told(model)))
+    assert found[0] == found[2] != found[1]
+
+
+def test_what_cannot_be_told_apart_is_named_and_what_computes_nothing_is_not_asked(model: Any) -> None:
+    import logging
+    import threading
+    import weakref
+
+    inner = model[0].auto_model
+    inner._held = [threading.Lock(), logging.getLogger("a"), weakref.ref(inner), logging, threading.Condition()]
+    assert identity(model) == identity(model)
+    assert stamp(model) == stamp(model)
+    inner._held = (each for each in [1])
+    with pytest.raises(InspectError, match="generator that cannot be told apart"):
+        identity(model)
+    assert stamp(model) != stamp(model), "it is read anew at each call"
+
+
+USES: dict[str, Callable[[Any], Any]] = {
+    "hidden states": lambda inner: inner(input_ids=torch.ones(1, 5, dtype=torch.long), output_hidden_states=True),
+    "checkpointing": lambda inner: inner.activation_checkpointing_enable(),
+    "checkpointing ended": lambda inner: (
+        inner.activation_checkpointing_enable(),
+        inner.activation_checkpointing_disable(),
+    ),
+    "gradients of inputs": lambda inner: inner.enable_input_require_grads(),
+    "compilation": lambda inner: inner.compile(),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_what_libraries_leave_behind_leaves_it(model: Any, use: str) -> None:
+    before = identity(model)
+    USES[use](model[0].auto_model)
+    assert identity(model) == before
+
+
+def test_a_part_of_a_tokenizer_in_python_is_refused_by_name(model: Any) -> None:
+    from tokenizers import pre_tokenizers
+
+    class Own:
+        def pre_tokenize(self, text: Any) -> None:
+            text.split(lambda number, part: [part])
+
+    model.tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.PreTokenizer.custom(Own())
+    with pytest.raises(InspectError, match="PreTokenizer is written in Python"):
+        identity(model)
+    assert encode(model, ["ba co"]).vectors.shape == (1, 24)
+    extend(model, 256, "tile")
+
+
 def test_weights_that_are_not_there_are_told() -> None:
     with torch.device("meta"):
         model = torch.nn.Linear(2, 2)
-    from longspan.contents import digests, tensors
+    from longspan.contents import tensors
 
     with pytest.raises(InspectError, match="meta"):
         digests(tensors(model).values())

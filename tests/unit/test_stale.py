@@ -112,6 +112,8 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
     "a module less": lambda model: model.pop(2),
     "the default prompt": lambda model: vars(model).update(prompts={"query": "ba "}, default_prompt_name="query"),
     "an activation": lambda model: setattr(model[0].auto_model.layers[0].mlp, "act_fn", torch.nn.ReLU()),
+    "data": lambda model: model[0].auto_model.layers[0].mlp.down_proj.weight.data.mul_(-3),
+    "a function": lambda model: setattr(model[0].auto_model.layers[0].mlp, "forward", torch.sin),
 }
 
 
@@ -126,6 +128,22 @@ def test_an_encoder_and_a_cache_follow_a_model_that_is_changed_in_place(made: Pa
     assert np.abs(wanted - before).max() > 1e-3
     np.testing.assert_array_equal(encoder.encode(TEXTS).vectors, wanted)
     np.testing.assert_array_equal(cache.encode(encoder, TEXTS)[0].vectors, wanted)
+
+
+def test_vectors_of_a_model_that_is_changed_while_it_encodes_are_refused(made: Path, monkeypatch: Any) -> None:
+    model, cache = load(made / "model", device="cpu"), VectorCache()
+    encoder, real = Encoder(model), Encoder.encode
+
+    def trained(self: Any, *given: Any, **options: Any) -> Any:
+        found = real(self, *given, **options)
+        CHANGES["data"](model)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Encoder, "encode", trained)
+        with pytest.raises(BenchmarkError, match="changed while it encoded"):
+            cache.encode(encoder, TEXTS)
+    np.testing.assert_array_equal(cache.encode(encoder, TEXTS)[0].vectors, encode(model, TEXTS).vectors)
 
 
 def test_nothing_is_made_anew_while_nothing_changes(made: Path, monkeypatch: Any) -> None:
