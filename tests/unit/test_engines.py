@@ -191,7 +191,7 @@ def test_eight_bits_are_never_made_of_a_damaged_export(tmp_path) -> None:
     model, ids = fresh("bert"), [[2, 5, 6, 7, 3]]
     expected = engine(model, "onnx", "int8", cache=tmp_path).states(ids)
     for path in tmp_path.glob("*.onnx"):
-        path.write_bytes(_flipped(path.read_bytes()))
+        path.write_bytes(_cut(path.read_bytes()))
     torch.testing.assert_close(engine(model, "onnx", "int8", cache=tmp_path).states(ids), expected, rtol=0, atol=0)
 
 

@@ -47,7 +47,7 @@ class Fake:
 
     def describe(self) -> dict[str, Any]:
         identity = {"identity": self.spec.identity} if self.spec.identity else {}
-        return {"model": self.spec.model, "strategy": "late", **identity}
+        return {"model": self.spec.model, "strategy": "late", "versions": {"torch": self.spec.torch}, **identity}
 
     def encode(self, texts: Any, spans: Any = None, on_error: str = "keep") -> Encoded:
         assert on_error == "keep"
@@ -93,6 +93,7 @@ class FakeSpec:
     mark: str = ""
     raises: Any = None
     identity: str = ""
+    torch: str = "2.13"
 
     def build(self, worker: int = 0) -> Fake:
         return Fake(self)
@@ -322,6 +323,8 @@ def test_parts_of_another_job_are_refused_and_told_apart(source: Path, tmp_path:
     killer.left = -1
     with pytest.raises(EncodeError, match="parts of another job: its model is 'fake', not 'other'"):
         run(source, out, FakeSpec("other"))
+    with pytest.raises(EncodeError, match=r"parts of another job: its torch is '2\.13', not '2\.14'"):
+        run(source, out, FakeSpec(torch="2.14"))
     whole = source.read_text()
     source.write_text(whole + "\n{}")
     with pytest.raises(EncodeError, match="its input differs"):

@@ -195,6 +195,9 @@ def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
     if before.get("identity") != now.get("identity") and before.get("model") == now.get("model"):
         return f"{now.get('model')!r} is not the model that it was; its weights, settings or files were changed"
     same = {"model", "revision"} if before.get("identity", "") == now.get("identity") else set()
+    packages = before.get("versions"), now.get("versions")
+    if isinstance(packages[0], dict) and isinstance(packages[1], dict):
+        before, now = ({**told, **told.pop("versions")} for told in (dict(before), dict(now)))
     for name in sorted({*before, *now} - same, key=lambda name: (name != "model", name)):
         if before.get(name) != now.get(name):
             return f"its {name} is {before.get(name)!r}, not {now.get(name)!r}"
