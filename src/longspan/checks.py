@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -58,6 +58,45 @@ def check_same(found: Geometry, planned: Geometry, facts: Sequence[str] = (*SHAP
     if wrong := [fact for fact in facts if getattr(found, fact) != getattr(planned, fact)]:
         told = ", ".join(f"{fact} {getattr(found, fact)} instead of {getattr(planned, fact)}" for fact in wrong)
         raise PlanError(f"The plan was made for another model: this one has {told}.", "plan for this model")
+
+
+def check_stored(found: Geometry, made: Plan, config: Any) -> None:
+    """Refuse a stored plan that is not the one its checkpoint was extended by, as far as its sizes and maps tell.
+
+    Args:
+        found: What ``inspect`` reads of the checkpoint's model.
+        made: The plan it carries.
+        config: The configuration of the model's text part.
+
+    Raises:
+        PlanError: The plan was made for another model, or to another length.
+    """
+    scaled = ("scalable_queries",) if made.constant_scale != 1 else ()  # whether the factor is in the weights
+    check_same(found, made.geometry, (*SHAPE, *scaled))
+    limit = getattr(config, "max_position_embeddings", None)
+    wrong = ""
+    if found.encoding == "learned" and found.window != made.length:
+        wrong = f"{found.window} rows of positions"
+    elif isinstance(limit, int) and limit < made.length:
+        wrong = f"max_position_embeddings={limit}"
+    elif made.frequencies and not _turns_by(found, made):
+        wrong = "another rotation map"
+    if wrong:
+        raise PlanError(
+            f"The stored plan is to {made.length} tokens by {spec.short(made.methods) or 'no method'}, "
+            f"and its checkpoint has {wrong}.",
+            "undo what was edited in config.json, or extend the original again",
+        )
+
+
+def _turns_by(found: Geometry, made: Plan) -> bool:
+    """Whether a model has the map that an extension by this plan leaves in it."""
+    left = made.frequencies if made.rope_parameters else None
+    wanted = torch.tensor(made.geometry.inv_freq, dtype=torch.float64) if left is None else left.inv_freq
+    factor = made.geometry.attention_factor if left is None else left.attention_factor
+    got = torch.tensor(found.inv_freq, dtype=torch.float64)
+    same = got.shape == wanted.shape and torch.allclose(got, wanted, rtol=1e-5, atol=1e-12)
+    return same and abs(found.attention_factor - factor) <= 1e-6
 
 
 def check_model(geometry: Geometry) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from longspan import engines, spec
-from longspan.checks import SHAPE, check_same
+from longspan.checks import check_same, check_stored
 from longspan.errors import InspectError, PlanError, SeamError
 from longspan.identity import identity
 from longspan.inspection import inspect, trained
@@ -192,10 +192,10 @@ def reapply(model: Any, made: Plan) -> None:
     """Add what a checkpoint of an extended model cannot hold: the length-dependent parts.
 
     Raises:
-        PlanError: The plan was made for another model.
+        PlanError: The plan was made for another model, or to another length than the model was extended to.
         SeamError: The plan cannot be written into this model.
     """
-    check_same(inspect(model), made.geometry, SHAPE)
+    check_stored(inspect(model), made, anatomy.text_config(anatomy.transformer(model)))
     _apply(model, made, stored=True)
 
 

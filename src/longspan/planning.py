@@ -206,9 +206,9 @@ class Plan:
     def short_inputs(self) -> promises.ShortInputs:
         """What happens to inputs within the trained window.
 
-        ``exact``: bit-identical, in every tool. ``adaptive``: bit-identical in longspan, through a rule on each
-        input's length that stock tools do not apply (sliding layers: equal but for the order of sums).
-        ``changed``: not identical.
+        ``exact``: bit-identical, in every tool. ``adaptive``: bit-identical in longspan by a rule on each input's
+        length, which stock tools do not apply; with sliding layers, or a norm after the rotation (HunYuan, NanoChat),
+        equal but for rounding, some 6e-7 of the largest state. ``changed``: not identical.
         """
         return promises.short_inputs(self)
 

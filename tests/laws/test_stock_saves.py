@@ -184,3 +184,34 @@ def test_what_is_written_to_the_configuration_meanwhile_outlives_the_extension(a
     restore(model)
     assert {**before, "vocab_size": 125, "problem_type": "regression"} == vars(model.config)
     assert len(models.states(model, torch.tensor([[124]]))) == 1
+
+
+EDITS: dict[str, tuple[str, str, Callable[[dict[str, Any]], object], str]] = {
+    "more rows than there are": ("bert", "tile", lambda c: c["longspan"].update(length=300), "150 rows"),
+    "fewer rows than there are": ("bert", "tile", lambda c: c["longspan"].update(length=149), "150 rows"),
+    "rows of another window": ("roberta", "interpolate", lambda c: c["longspan"].update(length=300), "150 rows"),
+    "a limit below": ("modernbert", "self_extend", lambda c: c.update(max_position_embeddings=64), "embeddings=64"),
+    "a length above": ("modernbert", "dca", lambda c: c["longspan"].update(length=300), "embeddings=150"),
+    "another map": ("modernbert", "yarn", lambda c: c["longspan"].update(length=140), "another rotation map"),
+    "another method": ("modernbert", "yarn", lambda c: c["longspan"].update(methods="NTK()"), "another rotation map"),
+    "a factor twice": (
+        "bert",
+        "tile + temperature(tau=0.6)",
+        lambda c: c["longspan"]["geometry"].update(scalable_queries=False),
+        "scalable_queries True instead of False",
+    ),
+}
+
+
+@pytest.mark.parametrize(("architecture", "spec", "edit", "told"), EDITS.values(), ids=EDITS)
+def test_an_edited_plan_is_held_against_its_checkpoint(
+    architecture: str, spec: str, edit: Callable[[dict[str, Any]], object], told: str, tmp_path: Path
+) -> None:
+    model = extend(pipeline(tmp_path / "short", architecture=architecture), TO, spec)
+    model.save(str(tmp_path / "saved"), create_model_card=False)
+    place = tmp_path / "saved" / "config.json"
+    config = json.loads(place.read_text())
+    edit(config)
+    place.write_text(json.dumps(config))
+    with pytest.raises(PlanError, match=told):
+        longspan.load(tmp_path / "saved")

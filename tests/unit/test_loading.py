@@ -12,10 +12,17 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+)
 
 import longspan
 from longspan.training.run import load_weights
+from tests import models
 from tests.pipelines import WORDS, pipeline, tiny_tokenizer
 
 TEXTS = [" ".join(WORDS[:9])]
@@ -183,3 +190,84 @@ def test_a_language_model_needs_its_untied_head(decoder: str, tmp_path: Path) ->
     AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "tied")
     assert "lm_head.weight" not in load_file(tmp_path / "tied" / "model.safetensors")
     assert longspan.load(tmp_path / "tied").config.tie_word_embeddings
+
+
+def _saved(model: Any, folder: Path, change: Callable[[Weights], object] = lambda weights: None, **config: Any) -> Path:
+    """A model's folder with a tokenizer, its weights and its configuration changed."""
+    model.save_pretrained(folder)
+    tokenizer = tiny_tokenizer()
+    tokenizer.model_max_length = 30
+    tokenizer.save_pretrained(folder)
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    told = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**told, **config}))
+    return folder
+
+
+def _masked(architecture: str) -> Any:
+    return AutoModelForMaskedLM.from_config(AutoConfig.for_model(architecture, **models.ALL[architecture]))
+
+
+MASKED = ["bert", "roberta", "mpnet", "distilbert", "electra", "modernbert"]
+
+
+@pytest.mark.parametrize("architecture", MASKED)
+def test_the_names_behind_another_tasks_head_are_compared_too(architecture: str, tmp_path: Path) -> None:
+    model = _masked(architecture)
+    assert len(longspan.load(_saved(model, tmp_path / "whole"), device="cpu").encode(TEXTS)) == 1
+    layers = "n_layers" if architecture == "distilbert" else "num_hidden_layers"
+    fewer = {layers: 1, **({"layer_types": ["full_attention"]} if architecture == "modernbert" else {})}
+    with pytest.raises(longspan.StorageError, match=r"that .*Model has no place for"):
+        longspan.load(_saved(model, tmp_path / "fewer", **fewer), device="cpu")
+
+    def garbage(weights: Weights) -> None:
+        weights[f"{model.base_model_prefix}.embeddings.foo"] = torch.zeros(3)
+
+    with pytest.raises(longspan.StorageError, match=r"1 weights .* the first .*embeddings\.foo"):
+        longspan.load(_saved(model, tmp_path / "garbage", garbage), device="cpu")
+
+
+def test_the_names_of_a_model_without_its_head_are_compared_too(tmp_path: Path) -> None:
+    config = AutoConfig.for_model("gpt2", **models.ALL["gpt2"])
+    model = AutoModelForCausalLM.from_config(config)
+
+    def hub(weights: Weights) -> None:
+        for name in list(weights):
+            weights[name.removeprefix("transformer.")] = weights.pop(name)
+
+    def deeper(weights: Weights) -> None:
+        hub(weights)
+        weights["h.2.ln_1.weight"] = torch.zeros(32)
+
+    longspan.load(_saved(model, tmp_path / "hub", hub))
+    with pytest.raises(longspan.StorageError, match=r"1 weights .* the first h\.2\.ln_1"):
+        longspan.load(_saved(model, tmp_path / "deeper", deeper))
+
+
+OLD_BUFFERS = {
+    "codegen": (
+        {"n_positions": 32, "n_embd": 32, "n_layer": 2, "n_head": 4, "rotary_dim": 4},
+        "transformer.h.0.attn.causal_mask",
+    ),
+    "opt": (models.ALL["opt"], "model.decoder.version"),
+    "xglm": ({"d_model": 32, "ffn_dim": 48, "num_layers": 2, "attention_heads": 4}, "model.embed_positions.weights"),
+    "llama": (models.ALL["llama"], "model.layers.0.self_attn.rotary_emb.cos_cached"),
+}
+
+
+@pytest.mark.parametrize("architecture", OLD_BUFFERS)
+def test_a_buffer_that_old_releases_saved_is_no_weight(architecture: str, tmp_path: Path) -> None:
+    sizes, name = OLD_BUFFERS[architecture]
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(architecture, **{"vocab_size": 120, **sizes}))
+    longspan.load(_saved(model, tmp_path / "old", lambda weights: weights.update({name: torch.ones(4)})))
+    with pytest.raises(longspan.StorageError, match="1 weights"):
+        longspan.load(_saved(model, tmp_path / "strange", lambda weights: weights.update({name + "_": torch.ones(4)})))
+
+
+def test_token_types_that_old_releases_saved_are_no_weight(tmp_path: Path) -> None:
+    def add(weights: Weights) -> None:
+        weights["bert.embeddings.token_type_ids"] = torch.zeros(1, 32, dtype=torch.long)
+
+    longspan.load(_saved(_masked("bert"), tmp_path / "old", add), device="cpu")

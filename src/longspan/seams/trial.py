@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,9 @@ from longspan.seams import anatomy
 from longspan.seams.journal import Journal
 
 _TOKENS = 6
+_PLAIN = (bool, int, float, str, type(None), Tensor)
+_PARTS = ("_parameters", "_buffers", "_modules")
+_GONE = object()
 _CHEAP = 2e11
 """Multiplications and additions of a forward that is tried at its whole length: a second or two of one CPU core.
 BERT-base takes half of it for 512 tokens, BERT-large twice of it."""
@@ -103,7 +107,55 @@ def _forward(model: Any, journal: Journal, ids: Tensor, **given: Any) -> Any:
     with torch.no_grad(), journal.passing() as passing:
         for module in model.modules():
             passing.put(module.__dict__, "training", False)
+        passing.note(partial(_put_back, state_of(model)))
         return model.base_model(input_ids=ids.to(device), **put)
+
+
+class State(NamedTuple):
+    """What a forward may exchange of a module.
+
+    Attributes:
+        module: The module.
+        kind: Its class.
+        held: Its parameters, buffers, submodules and plain attributes: each dictionary, and what stood in it.
+    """
+
+    module: nn.Module
+    kind: type[nn.Module]
+    held: list[tuple[dict[str, Any], dict[str, Any]]]
+
+
+def state_of(model: nn.Module) -> list[State]:
+    """What stands in a model now: BigBird exchanges its attention for good as it reads a short row."""
+    found = []
+    for module in model.modules():
+        own = vars(module)
+        plain = {name: value for name, value in own.items() if isinstance(value, _PLAIN)}
+        found.append(State(module, type(module), [(own, plain), *((own[part], dict(own[part])) for part in _PARTS)]))
+    return found
+
+
+def exchanged(before: list[State]) -> set[str]:
+    """Classes of the modules that are of another class, or hold other modules, switches or words than before."""
+    return {
+        kind.__name__
+        for module, kind, held in before
+        if type(module) is not kind
+        or any(
+            now.get(name) is not value if isinstance(value, nn.Module) else now.get(name) != value
+            for now, old in held
+            for name, value in old.items()
+            if isinstance(value, (nn.Module, str, bool))
+        )
+    }
+
+
+def _put_back(before: list[State]) -> None:
+    for module, kind, held in before:
+        if type(module) is not kind:
+            module.__class__ = kind
+        for now, old in held:
+            now.update({name: value for name, value in old.items() if now.get(name, _GONE) is not value})
 
 
 def _work(model: Any, tokens: int) -> float:

@@ -23,7 +23,9 @@ POOLER = re.compile(r"^pooler\.")
 LEFT_OVER = re.compile(
     r"(^|\.)pooler\."  # an encoder's, where the model made of it has none
     r"|(^|\.)seq_relationship\."  # BERT's next-sentence head, beside the masked-language one that is read
-    r"|(^|\.)(position_ids|inv_freq|masked_bias)$|(^|\.)(attn|attention)\.bias$"  # buffers, which are computed today
+    # buffers that were saved once, and are computed today
+    r"|(^|\.)(position_ids|inv_freq|masked_bias|causal_mask|cos_cached|sin_cached|embeddings\.token_type_ids)$"
+    r"|(^|\.)(attn|attention)\.bias$|(^|\.)decoder\.version$|(^|\.)embed_positions\.weights$"
 )
 """May stand in a checkpoint beside what the model takes. So may all that lies outside the model's own parts: the head
 of another task, such as ``lm_head`` in front of a bare encoder."""
@@ -73,10 +75,9 @@ def complete(model: Any, info: dict[str, Any], source: str, *, reads_pooler: boo
         StorageError: As for ``check``.
     """
     bare = model.base_model is model and not reads_pooler
-    parts = {name for name, _ in model.named_children()}
     lacking = {name for name in info["missing_keys"] if not (bare and POOLER.search(name))}
     shaped = {name: (tuple(found), tuple(wanted)) for name, found, wanted in info["mismatched_keys"]}
-    strange = {name for name in info["unexpected_keys"] if name.split(".")[0] in parts and not LEFT_OVER.search(name)}
+    strange = {name for name in info["unexpected_keys"] if _inside(name, model) and not LEFT_OVER.search(name)}
     what, total = type(model).__name__, len(model.state_dict())
     if shaped:
         first = min(shaped)
@@ -93,6 +94,17 @@ def complete(model: Any, info: dict[str, Any], source: str, *, reads_pooler: boo
         f"{source!r} holds {told}.",
         "copy its files anew; where they are whole, its config.json is that of another model",
     )
+
+
+def _inside(name: str, model: Any) -> bool:
+    """Whether a name is that of a weight in one of the model's parts.
+
+    Names may be those of the model behind a head (``bert.encoder...``) or of the model without it (``h.2...`` of
+    GPT-2 on the hub), whichever of the two was loaded.
+    """
+    base = model.base_model
+    inner = name.removeprefix(f"{model.base_model_prefix}.") if base is model else name
+    return inner.split(".")[0] in {part for owner in (model, base) for part, _ in owner.named_children()}
 
 
 def _shapes(source: str, subfolder: str, config: Any) -> dict[str, tuple[int, ...]]:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from longspan.encoding.engines.rows import Rows, apart, lengths_of, pad, side_by_side
 from longspan.encoding.engines.twin import pad_token, sharpen, special_ids, twin
-from longspan.errors import LongspanError
-from longspan.seams import anatomy, packing
+from longspan.errors import EncodeError, LongspanError
+from longspan.seams import anatomy, packing, trial
 
 _CANNOT = (LongspanError, TypeError, ValueError, KeyError, IndexError, AttributeError, RuntimeError)
 """What a model that was not made for packing answers."""
@@ -39,6 +39,9 @@ class TorchEngine:
         dtype: "float32", "bfloat16" or "float16", None for the model's own.
         layers: First layers to use, None for all.
 
+    Raises:
+        EncodeError: The model exchanges parts of itself as it reads.
+
     Attributes:
         packs: Whether rows run side by side, all linear layers over exactly the real tokens. Where they do not, and
             padding changes a row's states too, only rows of one length run together.
@@ -58,10 +61,16 @@ class TorchEngine:
             name.endswith("token_type_embeddings") for name, _ in self._twin.named_modules()
         )
         self._alone = depends_on_batch(self._twin.config)
-        rows = _probe(model)
+        rows, before = _probe(model), trial.state_of(self._twin)
         self.packs = "position_ids" in taken and not self._alone and self._try_packing(inner, kind, rows)
         if not (self.packs or self._alone):
             self._alone = not self._pads(rows[:_SHORT])
+        if changed := trial.exchanged(before):
+            raise EncodeError(
+                f"A {type(inner).__name__} exchanges parts of itself for good as it reads a short row "
+                f"({', '.join(sorted(changed))}), so that vectors depend on what was read before.",
+                "settle what it switches; for BigBird: model.set_attention_type('original_full')",
+            )
         if kind != own.dtype:
             self._twin = twin(self._twin, share=False).to(kind)
 
