@@ -170,7 +170,7 @@ def _cut(data: bytes) -> bytes:
     ("backend", "damages"),
     [
         ("onnx", [("onnx", _flipped), ("onnx", _cut), ("onnx", None), ("seal", _cut), ("seal", None)]),
-        ("openvino", [("bin", _flipped), ("xml", None)]),
+        ("openvino", [("bin", _flipped)]),
     ],
 )
 def test_an_export_that_is_not_what_was_made_is_made_anew(tmp_path, backend, damages) -> None:
