@@ -72,8 +72,6 @@ def encode(
 class Encoder:
     """A model and a way to read, for many calls; a model that was changed in between is read anew.
 
-    It looks at the model at each call, without reading its weights as a whole: 3 ms for a model of 100 tensors.
-
     Args:
         model: A SentenceTransformer.
         strategy: As for ``encode``.
@@ -135,9 +133,7 @@ class Encoder:
         if dims is not None and not 1 <= dims <= width:
             raise EncodeError(f"A vector of {width} dimensions has no first {dims}.", f"use 1 to {width}")
         self.dimension: int = dims or width
-        if prompt is None:
-            prompt = model.prompts.get(model.default_prompt_name) or ""
-        self.prompt = prompt
+        self.prompt: str = (model.prompts.get(model.default_prompt_name) or "") if prompt is None else prompt
         self.frame = self._frame()
         self.batch_tokens = self._budget or batches.budget(self.head.device, self.head.width)
         self._engine: engines.Engine | None = None
@@ -155,11 +151,7 @@ class Encoder:
         self.frame = self._frame()  # a vocabulary counts by its size alone in a stamp
 
     def encode(
-        self,
-        texts: Iterable[Any],
-        spans: Spans | None = None,
-        on_error: OnError = "raise",
-        progress: str = "",
+        self, texts: Iterable[Any], spans: Spans | None = None, on_error: OnError = "raise", progress: str = ""
     ) -> Encoded:
         """Encode texts; arguments and errors are those of the function ``encode``."""
         check_spans(self.strategy, spans)
