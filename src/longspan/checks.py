@@ -72,7 +72,7 @@ def check_stored(found: Geometry, made: Plan, config: Any) -> None:
         PlanError: The plan was made for another model, or to another length.
     """
     scaled = ("scalable_queries",) if made.constant_scale != 1 else ()  # whether the factor is in the weights
-    check_same(found, made.geometry, (*SHAPE, *scaled))
+    check_same(found, made.geometry, (*SHAPE, "layer_type", *scaled))
     limit = getattr(config, "max_position_embeddings", None)
     wrong = ""
     if found.encoding == "learned" and found.window != made.length:

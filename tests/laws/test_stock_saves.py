@@ -194,6 +194,12 @@ EDITS: dict[str, tuple[str, str, Callable[[dict[str, Any]], object], str]] = {
     "a length above": ("modernbert", "dca", lambda c: c["longspan"].update(length=300), "embeddings=150"),
     "another map": ("modernbert", "yarn", lambda c: c["longspan"].update(length=140), "another rotation map"),
     "another method": ("modernbert", "yarn", lambda c: c["longspan"].update(methods="NTK()"), "another rotation map"),
+    "another kind of layer": (
+        "modernbert",
+        "self_extend",
+        lambda c: c["longspan"]["geometry"].update(layer_type=""),
+        "layer_type full_attention instead of",
+    ),
     "a factor twice": (
         "bert",
         "tile + temperature(tau=0.6)",
