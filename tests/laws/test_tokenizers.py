@@ -86,14 +86,14 @@ def test_tokenising_leaves_the_tokenizer_alone_and_tells_of_each_text_it_cannot_
     assert isinstance(second, EncodeError) == refused
     if refused:
         with pytest.raises(EncodeError, match="cannot read it"):
-            frame(made, "one_word", prompt=True, mode="lasttoken")
+            frame(made, "one_word", prompt="", mode="lasttoken")
 
 
 def test_a_frame_of_words_needs_the_words() -> None:
     made = fast("BPE", unknown=False, lower=False, split="words", around="before")
-    assert frame(made, "echo", prompt=True, mode="mean").wrap([5, 6], []).ids == [1, 5, 6, 5, 6]
+    assert frame(made, "echo", prompt="", mode="mean").wrap([5, 6], []).ids == [1, 5, 6, 5, 6]
     with pytest.raises(EncodeError, match="no token in this vocabulary"):
-        frame(made, "one_word", prompt=True, mode="lasttoken")
+        frame(made, "one_word", prompt="", mode="lasttoken")
 
 
 def test_what_tells_nothing_of_itself_is_refused() -> None:

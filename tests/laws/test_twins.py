@@ -237,10 +237,8 @@ def test_a_trainer_that_hangs_on_the_card_is_not_copied(model: Any) -> None:
 
 @pytest.mark.parametrize("options", [{"strategy": "extend(to=256)"}, {"on_overflow": "extend"}], ids=str)
 def test_a_twin_and_its_engine_are_made_once(model: Any, options: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from longspan import extension
-
     made: list[Any] = []
-    monkeypatch.setattr(extension, "twin", lambda model: made.append(twin(model)) or made[-1])
+    monkeypatch.setattr("longspan.twin.twin", lambda model: made.append(twin(model)) or made[-1])
     encoder = Encoder(model, **options)
     first, second = encoder.encode([LENGTHY]), encoder.encode([LENGTHY])
     assert len(made) == 1
