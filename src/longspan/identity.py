@@ -169,7 +169,8 @@ class _Look(Teller):
             if name not in _NOT_OF_A_TOKENIZER and not name.endswith("_file")
         }
         settings = self.named(_lists(kept))
-        backend = getattr(tokenizer, "backend_tokenizer", None)
+        bare = type(tokenizer).__module__.split(".")[0] == "tokenizers"  # a StaticEmbedding's
+        backend = tokenizer if bare else getattr(tokenizer, "backend_tokenizer", None)
         if backend is not None:
             words = self._part(backend.model) if self.whole else backend.get_vocab_size()
             parts = [words, *(self._part(getattr(backend, part)) for part in _PARTS)]
