@@ -229,7 +229,7 @@ def test_code_that_is_not_transformers_own_is_refused() -> None:
 def test_what_is_no_model_is_refused() -> None:
     _refused(torch.nn.Linear(2, 2))
     with pytest.raises(InspectError, match="A str was given where a model belongs"):
-        rotary_twin("bert-base-uncased")
+        rotary_twin("bert-base-uncased", base=BASE)
 
 
 @pytest.mark.parametrize("base", [0, 1, -10_000.0, float("nan"), float("inf"), True, "10000", None], ids=repr)
