@@ -21,6 +21,7 @@ from longspan.benchmarks.tasks import Retrieval
 from longspan.cli import app
 from longspan.evaluation.cache import VectorCache
 from longspan.evaluation.score import Score, read
+from longspan.evaluation.search import Dense
 from longspan.storage.load import load
 from tests.pipelines import WORDS, pipeline
 
@@ -349,3 +350,20 @@ def test_threads_share_a_cache(full: Any) -> None:
         thread.join()
     assert len(found) == 3
     assert all(np.array_equal(one, wanted) for one in found)
+
+
+def test_a_model_that_changes_while_it_is_measured_gives_no_score(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = pipeline(tmp_path)
+    answer = Dense.answer
+
+    def trained_meanwhile(self: Dense, examples: Any, title: str) -> Any:
+        found = answer(self, examples, title)
+        with torch.no_grad():
+            model[0].auto_model.embeddings.word_embeddings.weight.mul_(1.5)
+        return found
+
+    monkeypatch.setattr(Dense, "answer", trained_meanwhile)
+    with pytest.raises(BenchmarkError, match="The model was changed while it was measured"):
+        list(evaluate(model, "passkey(documents=2, queries=2)", [256], strategies=["truncate"], bm25=False))
